@@ -1,0 +1,458 @@
+"""The commands: one small function per step.
+
+In: ``dawnchorus COMMAND`` with a configuration (``--config``, ``--set``, ``--settings``). Out: what the
+step writes below ``results``; exit status 0 only if all of it is there. A wrong input is one line on
+standard error and exit status 1; ``--debug`` before the command shows where it came from.
+
+Heavy libraries are imported by the step that needs them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dawnchorus import __version__, config
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.progress import say
+from dawnchorus.results import SET_ASIDE, RecorderDay, Results
+
+app = typer.Typer(
+    name="dawnchorus",
+    help="From recorder cards to a labelled output space. Every step of the workflow is a command.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_STATE = {"debug": False}
+
+ConfigFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config", "-c", help="YAML file; repeat to override key by key. Default: config/config.yaml."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value on top of the files.")
+]
+Handed = Annotated[
+    list[str] | None,
+    typer.Option("--settings", help="Sections as JSON, as the workflow hands them over."),
+]
+RecorderName = Annotated[str, typer.Option("--recorder", help="Id of the recorder.")]
+LocalDate = Annotated[str, typer.Option("--date", help="Local date, YYYY-MM-DD.")]
+ExperimentName = Annotated[str, typer.Option("--experiment", "-e", help="Name in the config.")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="Processes or threads; the result is the same.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Days = Annotated[
+    str | None,
+    typer.Option("--days", help="Recorder-days as recorder/date, by commas. Default: all there are."),
+]
+
+DEFAULT_CONFIG = Path("config/config.yaml")
+
+
+def _settings(
+    files: Sequence[Path] | None, overrides: Sequence[str] | None, handed: Sequence[str] | None
+) -> tuple[config.Settings, Results]:
+    if not files and not handed and DEFAULT_CONFIG.is_file():
+        files = [DEFAULT_CONFIG]
+    settings = config.load(files or (), overrides or (), handed or ())
+    return settings, Results(settings.results)
+
+
+def _days(text: str | None, results: Results) -> list[RecorderDay]:
+    if text is None:
+        return results.days_with_receipts()
+    days = []
+    for item in filter(None, text.split(",")):
+        recorder, slash, date = item.rpartition("/")
+        if not slash:
+            raise DawnChorusError(f"{item!r} is not recorder/date", "--days")
+        days.append(RecorderDay(recorder, date))
+    return days
+
+
+def _say_receipt(step: str, receipt: dict[str, Any]) -> None:
+    """One line for the log: the verdict and the counts of a receipt."""
+    counts = ", ".join(
+        f"{value:,} {key}" for key, value in receipt.items() if type(value) is int and key != "edition"
+    )
+    verdict = receipt.get("verdict")
+    reason = f" ({receipt['reason']})" if verdict == SET_ASIDE and receipt.get("reason") else ""
+    say(f"{step}: {': '.join(filter(None, [verdict, counts]))}{reason}")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dawnchorus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    _STATE["debug"] = debug
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for cards, deployments and truth.")],
+    recorders: Annotated[int, typer.Option(min=1)] = 3,
+    days: Annotated[int, typer.Option(min=1)] = 2,
+    recordings: Annotated[int, typer.Option(min=1, help="Recordings per recorder-day.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per recording.")] = 180.0,
+    start: Annotated[str, typer.Option(help="First local date, YYYY-MM-DD.")] = "2021-05-24",
+    timezone: Annotated[str, typer.Option(help="IANA zone of the season.")] = "America/Chicago",
+    species: Annotated[int, typer.Option(min=1)] = 12,
+    seed: Annotated[int, typer.Option()] = 2021,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Tiny files instead of sound, for whole seasons.")
+    ] = False,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Add a corrupt, an empty and a foreign file.")
+    ] = False,
+    workers: Workers = 1,
+) -> None:
+    """Make a season with known truth: cards, deployments, Raven tables, truth.parquet.
+
+    Example: dawnchorus simulate demo --recorders 3 --days 2
+    """
+    from dawnchorus.simulate.faults import add_faults
+    from dawnchorus.simulate.season import SeasonPlan, simulate
+
+    plan = SeasonPlan(
+        recorders=recorders,
+        days=days,
+        start=start,
+        timezone=timezone,
+        recordings_per_day=recordings,
+        seconds=seconds,
+        species=species,
+        seed=seed,
+        tiny=tiny,
+    )
+    summary = simulate(out, plan, workers=workers)
+    if faults:
+        summary["faults"] = len(add_faults(out / "cards", seed))
+    _say_receipt("simulate", summary)
+
+
+@app.command()
+def scan(
+    config_files: ConfigFiles = None, overrides: Overrides = None, handed: Handed = None
+) -> None:
+    """List what is on the cards: recordings.parquet, faults.tsv, calendar.html.
+
+    Example: dawnchorus scan --set audio.root=/media/cards
+    """
+    from dawnchorus.recordings.inventory import scan
+
+    settings, results = _settings(config_files, overrides, handed)
+    summary = scan(settings, results)
+    say(f"scan: {summary}")
+
+
+@app.command()
+def spectrograms(
+    recorder: RecorderName,
+    date: LocalDate,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+    workers: Workers = 1,
+) -> None:
+    """Cut one recorder-day into a spectrogram store.
+
+    Example: dawnchorus spectrograms --recorder SM01 --date 2021-05-24
+    """
+    from dawnchorus.spectrograms.day import make_day
+
+    settings, results = _settings(config_files, overrides, handed)
+    day = RecorderDay(recorder, date)
+    _say_receipt(f"spectrograms {day}", make_day(settings, results, day, workers=workers))
+
+
+@app.command()
+def sample(
+    days: Days = None,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Draw the training set, once; from then on it is frozen.
+
+    Example: dawnchorus sample --set training_set.windows=230000
+    """
+    from dawnchorus.learning.training_set import sample
+
+    settings, results = _settings(config_files, overrides, handed)
+    _say_receipt("sample", sample(settings, results, _days(days, results)))
+
+
+@app.command()
+def train(
+    experiment: ExperimentName,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+    device: Device = "auto",
+    processes: Annotated[
+        int, typer.Option("--processes", min=0, help="Processes of this node; 0: one per GPU.")
+    ] = 0,
+) -> None:
+    """Train one experiment's backbone; goes on from its last checkpoint.
+
+    Exit status 75 means that it was asked to stop, has saved, and wants to go on later.
+
+    Example: dawnchorus train --experiment dino_vits16 --processes 8
+    """
+    from dawnchorus.learning.training import train
+
+    settings, results = _settings(config_files, overrides, handed)
+    train(settings, results, experiment, device=device, processes=processes)
+
+
+@app.command()
+def embed(
+    recorder: RecorderName,
+    date: LocalDate,
+    experiment: ExperimentName,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+    device: Device = "auto",
+    workers: Workers = 1,
+) -> None:
+    """Embed every window of one recorder-day.
+
+    Example: dawnchorus embed --experiment dino_vits16 --recorder SM01 --date 2021-05-24
+    """
+    from dawnchorus.embedding.day import embed_day
+
+    settings, results = _settings(config_files, overrides, handed)
+    day = RecorderDay(recorder, date)
+    receipt = embed_day(settings, results, experiment, day, device=device, workers=workers)
+    _say_receipt(f"embed {experiment} {day}", receipt)
+
+
+@app.command()
+def cluster(
+    experiment: ExperimentName,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Fit the clusters on a sample of an experiment's embeddings.
+
+    Example: dawnchorus cluster --experiment dino_vits16 --set clustering.k=100
+    """
+    from dawnchorus.clustering.kmeans import fit
+
+    settings, results = _settings(config_files, overrides, handed)
+    _say_receipt(f"cluster {experiment}", fit(settings, results, experiment))
+
+
+@app.command()
+def assign(
+    recorder: RecorderName,
+    date: LocalDate,
+    experiment: ExperimentName,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Give every window of one recorder-day its cluster.
+
+    Example: dawnchorus assign --experiment dino_vits16 --recorder SM01 --date 2021-05-24
+    """
+    from dawnchorus.clustering.assignment import assign_day
+
+    settings, results = _settings(config_files, overrides, handed)
+    day = RecorderDay(recorder, date)
+    _say_receipt(f"assign {experiment} {day}", assign_day(settings, results, experiment, day))
+
+
+@app.command("map")
+def map_(
+    experiment: ExperimentName,
+    fit: Annotated[bool, typer.Option("--fit", help="Fit the projection on a sample.")] = False,
+    days: Days = None,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Draw the 2-D map: fit the projection (--fit), or place all windows in it.
+
+    Example: dawnchorus map --experiment dino_vits16 --fit
+    """
+    from dawnchorus.clustering.projection import fit_map, place
+
+    settings, results = _settings(config_files, overrides, handed)
+    if fit:
+        _say_receipt(f"map {experiment}", fit_map(settings, results, experiment))
+    else:
+        receipt = place(settings, results, experiment, _days(days, results))
+        _say_receipt(f"map {experiment}", receipt)
+
+
+@app.command()
+def attend(
+    experiment: ExperimentName,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+    device: Device = "auto",
+) -> None:
+    """Look where the heads look: masks and boxes for each cluster's most central windows.
+
+    Example: dawnchorus attend --experiment dino_vits16 --set attention.mass=0.5
+    """
+    from dawnchorus.attention.attend import attend
+
+    settings, results = _settings(config_files, overrides, handed)
+    _say_receipt(f"attend {experiment}", attend(settings, results, experiment, device=device))
+
+
+@app.command()
+def birdnet(
+    recorder: RecorderName,
+    date: LocalDate,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+    workers: Workers = 1,
+) -> None:
+    """Pseudo-label one recorder-day with BirdNET (its model is CC BY-NC-SA 4.0).
+
+    Example: dawnchorus birdnet --recorder SM01 --date 2021-05-24
+    """
+    from dawnchorus.birdnet.pseudo_labels import label_day
+
+    settings, results = _settings(config_files, overrides, handed)
+    day = RecorderDay(recorder, date)
+    _say_receipt(f"birdnet {day}", label_day(settings, results, day, workers=workers))
+
+
+@app.command()
+def evaluate(
+    days: Days = None,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Measure the output spaces beside their baselines.
+
+    Example: dawnchorus evaluate --set evaluation.annotations=truth.parquet
+    """
+    from dawnchorus.evaluation.evaluate import evaluate
+
+    settings, results = _settings(config_files, overrides, handed)
+    _say_receipt("evaluate", evaluate(settings, results, _days(days, results)))
+
+
+@app.command()
+def report(
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Draw this experiment's figures.")
+    ] = None,
+    comparison: Annotated[
+        bool, typer.Option("--comparison", help="Draw the figures across experiments.")
+    ] = False,
+    days: Days = None,
+    snakefile: Annotated[Path, typer.Option(help="Workflow to report on.")] = Path("Snakefile"),
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Draw figures, or put Snakemake's report of everything together.
+
+    Example: dawnchorus report --experiment dino_vits16
+    """
+    from dawnchorus import report as pages
+
+    settings, results = _settings(config_files, overrides, handed)
+    if experiment is not None:
+        pages.draw_experiment(settings, results, experiment, _days(days, results))
+    elif comparison:
+        pages.draw_comparison(settings, results)
+    else:
+        pages.write_report(settings, results, snakefile)
+        say(f"report: {results.report}")
+
+
+@app.command()
+def explore(
+    results_folder: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+) -> None:
+    """Hear and label regions of the output space: not in this version yet.
+
+    Example: dawnchorus explore results
+    """
+    raise DawnChorusError(
+        "the explorer is not part of this version",
+        results_folder,
+        "look at report.html, or export labels with 'dawnchorus export'",
+    )
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="Folder for the exported tables.")],
+    what: Annotated[
+        str, typer.Option("--what", help="detections, boxes or annotations.")
+    ] = "detections",
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Whose boxes.")
+    ] = None,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Write Raven selection tables, one per recording.
+
+    Example: dawnchorus export tables --what boxes --experiment dino_vits16
+    """
+    from dawnchorus.evaluation.exporting import export_raven
+
+    settings, results = _settings(config_files, overrides, handed)
+    _say_receipt("export", export_raven(settings, results, out, what, experiment))
+
+
+def main() -> None:
+    """Run a command; say a person's error in one line."""
+    # One handler for all commands: what the person did is one line, what we did is a traceback.
+    try:
+        app()
+    except DawnChorusError as error:
+        if _STATE["debug"]:
+            raise
+        print(f"dawnchorus: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if _STATE["debug"]:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"dawnchorus: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("dawnchorus: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+__all__ = ["app", "main"]
+
+if __name__ == "__main__":
+    main()

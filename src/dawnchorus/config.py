@@ -1,0 +1,483 @@
+"""The validated configuration, as frozen objects.
+
+In: YAML files and overrides (``--config``, ``--set``), or the JSON that a rule hands to its command
+(``--settings``). Out: :class:`Settings`, in which every key has its default, its unit and its bounds;
+a wrong key or value is a :class:`~dawnchorus.errors.DawnChorusError` of one line.
+
+``workflow/schemas/config.schema.json`` is written from these classes (``python -m dawnchorus.config``)
+and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from dawnchorus.errors import DawnChorusError
+
+RESERVED_NAMES = frozenset(
+    {"inventory", "spectrograms", "birdnet", "training", "evaluation", "logs", "benchmarks"}
+)
+"""Folders of ``results`` that an experiment must not be called."""
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Audio(Section):
+    """Where the recorder cards lie and how their names and clocks are read."""
+
+    root: Path = Path("cards")
+    """Folder of the cards; the first folder below it is the recorder."""
+    deployments: Path | None = None
+    """Camtrap DP ``deployments.csv``: where each recorder stood, and when."""
+    timezone: str = "UTC"
+    """IANA name of the season's zone, where nothing nearer says otherwise."""
+    pattern: str | None = None
+    """Regular expression for other file names, with groups ``year month day hour minute second`` and,
+    if the name carries it, ``offset`` (``+0200``)."""
+    fingerprint: Literal["size+mtime", "size"] = "size+mtime"
+    """What makes a known recording count as changed. ``size`` survives copies that lose the time."""
+    min_age_hours: Annotated[float, Field(ge=0)] = 0.0
+    """Recordings written less than so many hours ago are still being copied and wait."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is no IANA time zone (for example America/Chicago)") from error
+        return name
+
+    @field_validator("pattern")
+    @classmethod
+    def _usable_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = set(re.compile(pattern).groupindex)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        missing = {"year", "month", "day", "hour", "minute"} - groups
+        if missing:
+            raise ValueError(f"lacks the groups {', '.join(sorted(missing))}")
+        return pattern
+
+
+class Spectrogram(Section):
+    """How a recording becomes windows of decibels."""
+
+    sample_rate: Annotated[int, Field(ge=4000, le=384_000)] = 44_100
+    """Hertz at which spectrograms are computed; other rates are resampled to it (soxr, HQ)."""
+    window_seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
+    """Length of a window in seconds. Windows do not overlap."""
+    n_fft: Annotated[int, Field(ge=64, le=16_384)] = 1024
+    """Samples per Hann frame."""
+    hop_length: Positive = 512
+    """Samples between frames."""
+    mels: Positive = 128
+    """Mel bands."""
+    f_min: Annotated[float, Field(ge=0)] = 150.0
+    """Lower edge of the lowest band in hertz."""
+    f_max: Annotated[float, Field(gt=0)] = 15_000.0
+    """Upper edge of the highest band in hertz."""
+    frames: Positive = 256
+    """Frames per window."""
+    db_min: float = -120.0
+    """Decibels (re a full-scale sine) that code 0 stands for; what is quieter is clipped to it."""
+    db_step: Annotated[float, Field(gt=0, le=2)] = 0.5
+    """Decibels per code: 256 codes span -120 to +7.5 dB."""
+    chunk_windows: Positive = 4
+    """Windows per chunk, the unit of reading."""
+    shard_windows: Positive = 1024
+    """Windows per shard file, the unit of writing."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Spectrogram:
+        samples = self.window_samples
+        span = (self.frames - 1) * self.hop_length + self.n_fft
+        if span > samples:
+            raise ValueError(
+                f"frames: {self.frames} frames span {span} samples, but a window of "
+                f"{self.window_seconds} s has {samples}; take fewer frames or a longer window"
+            )
+        if not self.f_min < self.f_max <= self.sample_rate / 2:
+            raise ValueError(
+                f"f_max: needs f_min < f_max <= sample_rate / 2, got {self.f_min}, {self.f_max} "
+                f"and {self.sample_rate}"
+            )
+        if self.shard_windows % self.chunk_windows:
+            raise ValueError("shard_windows: must be a multiple of chunk_windows")
+        return self
+
+    @property
+    def window_samples(self) -> int:
+        """Samples per window at :attr:`sample_rate`."""
+        return round(self.window_seconds * self.sample_rate)
+
+
+class TrainingSet(Section):
+    """Which windows the networks learn from; drawn once, then frozen."""
+
+    windows: Positive = 230_000
+    """How many windows to draw (all, if the season has fewer)."""
+    seed: int = 2021
+    """Seed of the draw."""
+    activity_weight: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """0 draws evenly; w draws a window with weight (its activity's rank in the season) ** w."""
+    edition: Positive = 1
+    """Raise it to draw again, on purpose, from all recorder-days there are by then."""
+
+
+class Augmentation(Section):
+    """How a window is varied before the student sees it; never flipped."""
+
+    mix_probability: Share = 0.5
+    """Share of views mixed with another window."""
+    mix_share: Annotated[float, Field(ge=0, le=0.5)] = 0.4
+    """Largest power share of the other window (log-domain mixing, BYOL-A)."""
+    gain_db: Annotated[float, Field(ge=0)] = 6.0
+    """Gain drawn from plus or minus so many decibels."""
+    frequency_masks: Annotated[int, Field(ge=0)] = 1
+    """Bands of mel rows set to the mean per view (SpecAugment)."""
+    frequency_mask_mels: Annotated[int, Field(ge=0)] = 10
+    """Largest height of such a band."""
+    time_masks: Annotated[int, Field(ge=0)] = 1
+    """Spans of frames set to the mean per view."""
+    time_mask_frames: Annotated[int, Field(ge=0)] = 30
+    """Largest width of such a span."""
+    global_time: tuple[Share, Share] = (0.6, 1.0)
+    """Share of the frames that a global crop covers."""
+    global_mel: tuple[Share, Share] = (0.85, 1.0)
+    """Share of the mel rows that a global crop covers: frequency identifies the species."""
+    local_time: tuple[Share, Share] = (0.15, 0.5)
+    """Share of the frames that a local crop covers."""
+    local_mel: tuple[Share, Share] = (0.6, 1.0)
+    """Share of the mel rows that a local crop covers."""
+
+    @field_validator("global_time", "global_mel", "local_time", "local_mel")
+    @classmethod
+    def _ordered(cls, span: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < span[0] <= span[1]:
+            raise ValueError(f"needs 0 < smallest <= largest, got {span[0]} and {span[1]}")
+        return span
+
+
+class Dino(Section):
+    """DINO's own settings (Caron et al. 2021, arXiv:2104.14294)."""
+
+    out_dim: Annotated[int, Field(ge=2)] = 32_768
+    """Prototypes of the head."""
+    head_hidden: Positive = 2048
+    """Width of the head's hidden layers."""
+    head_bottleneck: Positive = 256
+    """Width before the weight-normalised last layer."""
+    norm_last_layer: bool = True
+    """Keep the last layer's norms at 1."""
+    student_temperature: Annotated[float, Field(gt=0)] = 0.1
+    teacher_temperature: Annotated[float, Field(gt=0)] = 0.04
+    """Teacher temperature after its warm-up."""
+    teacher_temperature_start: Annotated[float, Field(gt=0)] = 0.03
+    """Teacher temperature at the start; rises linearly over ``temperature_warmup_epochs``."""
+    temperature_warmup_epochs: Annotated[float, Field(ge=0)] = 10.0
+    teacher_momentum: Share = 0.992
+    """Momentum of the teacher at the start; rises to 1 by a cosine."""
+    center_momentum: Share = 0.9
+    local_crops: Annotated[int, Field(ge=0)] = 6
+    """Local crops per window, beside two global ones."""
+    freeze_last_layer_epochs: Annotated[float, Field(ge=0)] = 1.0
+    """Epochs in which the last layer does not learn."""
+
+
+class Experiment(Section):
+    """One trained output space: method x backbone x recipe."""
+
+    method: Literal["dino"] = "dino"
+    """Joint-embedding method."""
+    backbone: Literal["vit_nano", "vit_tiny", "vit_small", "vit_base"] = "vit_small"
+    """Vision transformer: 64, 192, 384 or 768 dimensions (nano is for the demo and for tests)."""
+    patch: Literal[8, 16] = 16
+    """Side of a patch in mel rows and frames."""
+    drop_path: Share = 0.1
+    """Stochastic depth of the student."""
+    epochs: Annotated[float, Field(gt=0)] = 50
+    batch_size: Annotated[int, Field(ge=2)] = 512
+    """Windows per step over all processes together."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    """AdamW learning rate for a batch of 256; scaled by batch_size / 256."""
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    warmup_epochs: Annotated[float, Field(ge=0)] = 5.0
+    """Epochs of linear warm-up; then a cosine to ``final_learning_rate``."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.04
+    final_weight_decay: Annotated[float, Field(ge=0)] = 0.4
+    clip_gradient: Annotated[float, Field(ge=0)] = 3.0
+    """Largest norm of the gradient of the student; 0 does not clip."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Of the forward pass; losses, the teacher's average and the centre are float32 always."""
+    seed: int = 0
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Time between checkpoints (one more at the end of every epoch)."""
+    keep_checkpoints: Positive = 2
+    warm_start: bool = False
+    """Start from the last checkpoint of the training before, if there is one."""
+    dino: Dino = Dino()
+    augmentation: Augmentation = Augmentation()
+    pooling: Literal["cls", "mean", "max", "cls+max"] = "cls"
+    """What of the last block becomes the embedding: the class token, or the patch tokens pooled."""
+
+
+class Embedding(Section):
+    """How windows are embedded."""
+
+    batch_size: Positive = 256
+    """Windows per forward pass; the result does not depend on it."""
+
+
+class Clustering(Section):
+    """Spherical k-means: fit on a sample, in the full dimension."""
+
+    k: Annotated[int, Field(ge=2)] = 100
+    fit_windows: Annotated[int, Field(ge=2)] = 50_000
+    """Windows drawn for the fit."""
+    seed: int = 0
+    restarts: Positive = 5
+    """k-means++ starts; the best inertia is kept."""
+
+
+class Projection(Section):
+    """The 2-D map. Distances in it are not the space's."""
+
+    method: Literal["umap", "pca"] = "umap"
+    fit_windows: Annotated[int, Field(ge=10)] = 50_000
+    neighbours: Annotated[int, Field(ge=2)] = 15
+    min_distance: Annotated[float, Field(ge=0, le=1)] = 0.1
+    seed: int = 0
+
+
+class Attention(Section):
+    """Masks around the song from the last block's attention."""
+
+    windows_per_cluster: Positive = 3
+    """The most central windows of each cluster are looked at."""
+    mass: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """Share of the attention's mass that a mask keeps."""
+    min_seconds: Annotated[float, Field(ge=0)] = 0.03
+    """Boxes shorter than this are dropped."""
+    min_hertz: Annotated[float, Field(ge=0)] = 0.0
+    """Boxes lower than this (high edge minus low edge) are dropped."""
+
+
+class BirdNet(Section):
+    """BirdNET pseudo-labels. The model's licence is CC BY-NC-SA 4.0."""
+
+    min_confidence: Annotated[float, Field(ge=0.01, le=0.99)] = 0.1
+    sensitivity: Annotated[float, Field(ge=0.5, le=1.5)] = 1.0
+    """As in BirdNET: 1.0 is neutral, more finds more."""
+    top: Positive = 5
+    """Most detections kept per window."""
+    use_place: bool = False
+    """Keep only species that BirdNET expects at the deployment's place and week."""
+    batch_size: Positive = 16
+    embeddings: bool = True
+    """Keep BirdNET's own embeddings: a baseline of the evaluation."""
+
+
+class Evaluation(Section):
+    """How good the output spaces are, beside their baselines."""
+
+    windows: Annotated[int, Field(ge=10)] = 20_000
+    """Windows drawn for probes and baselines."""
+    seed: int = 0
+    confidences: tuple[Annotated[float, Field(ge=0.01, le=0.99)], ...] = (0.1, 0.25, 0.5)
+    """BirdNET confidences from which a detection counts."""
+    annotations: Path | None = None
+    """Parquet of boxes: recording, start_s, end_s, low_hz, high_hz, species (``truth.parquet`` of
+    ``dawnchorus simulate`` is one)."""
+    min_overlap: Share = 0.1
+    """Share of a window that a box must cover, or of the box that a window must hold, to count."""
+    neighbours: Positive = 5
+    folds: Annotated[int, Field(ge=2)] = 5
+    bootstrap: Annotated[int, Field(ge=10)] = 200
+    """Resamples of the groups for the 95 % intervals."""
+    group: Literal["recording", "recorder_day", "recorder"] = "recorder_day"
+    """Windows of one group are never on both sides of a split."""
+
+
+class Settings(Section):
+    """The whole configuration; ``config/config.yaml`` shows it with comments."""
+
+    results: Path = Path("results")
+    """Folder of everything that is made."""
+    audio: Audio = Audio()
+    spectrogram: Spectrogram = Spectrogram()
+    training_set: TrainingSet = TrainingSet()
+    experiments: dict[str, Experiment] = Field(default_factory=lambda: {"dino_vits16": Experiment()})
+    """Output spaces by name."""
+    embedding: Embedding = Embedding()
+    clustering: Clustering = Clustering()
+    map: Projection = Projection()
+    attention: Attention = Attention()
+    birdnet: BirdNet = BirdNet()
+    evaluation: Evaluation = Evaluation()
+
+    @field_validator("experiments")
+    @classmethod
+    def _names(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+        for name in experiments:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+                raise ValueError(f"{name!r}: a name is letters, digits, '_', '-' and '.'")
+            if name in RESERVED_NAMES:
+                raise ValueError(f"{name!r} is a folder of the results; choose another name")
+        return experiments
+
+    def experiment(self, name: str) -> Experiment:
+        """Return an experiment by name, or say which there are."""
+        try:
+            return self.experiments[name]
+        except KeyError:
+            raise DawnChorusError(
+                f"there is no experiment {name!r}",
+                "experiments",
+                f"the config has {', '.join(self.experiments) or 'none'}",
+            ) from None
+
+
+def _key_of(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "config"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Names that may stand where an unknown key was found."""
+    section: type[BaseModel] = Settings
+    for part in location[:-1]:
+        field = section.model_fields.get(str(part))
+        if field is None:
+            continue  # the name of an experiment
+        if field.annotation == dict[str, Experiment]:
+            section = Experiment
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            section = field.annotation
+    return list(section.model_fields)
+
+
+def validate(values: Mapping[str, Any], where: object = "config") -> Settings:
+    """Check plain values against :class:`Settings`.
+
+    Raises
+    ------
+    DawnChorusError
+        One line that names every wrong key, what it holds and what it may hold.
+    """
+    try:
+        return Settings.model_validate(dict(values))
+    except ValidationError as error:
+        complaints = []
+        for problem in error.errors():
+            location = problem["loc"]
+            if problem["type"] == "extra_forbidden":
+                known = _known_keys(location)
+                near = difflib.get_close_matches(str(location[-1]), known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+                complaints.append(f"{_key_of(location)}: unknown key, {hint}")
+            else:
+                message = problem["msg"].removeprefix("Value error, ")
+                given = problem["input"]
+                shown = "" if isinstance(given, Mapping | BaseModel) else f" (got {given!r})"
+                complaints.append(f"{_key_of(location)}: {message}{shown}")
+        raise DawnChorusError("; ".join(complaints), where) from None
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read one YAML file of settings."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DawnChorusError(error.strerror or "cannot be read", path, "check --config") from None
+    except yaml.YAMLError as error:
+        raise DawnChorusError(f"is not YAML: {error}", path) from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise DawnChorusError("is not a mapping of keys to values", path)
+    return values
+
+
+def load(
+    files: Sequence[Path] = (),
+    overrides: Sequence[str] = (),
+    handed: Sequence[str] = (),
+) -> Settings:
+    """Put a configuration together.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        YAML files; a later one overrides an earlier one key by key.
+    overrides : sequence of str
+        ``section.key=value``, the value as YAML.
+    handed : sequence of str
+        JSON objects of sections, as a rule hands them to its command; they stand above the files.
+    """
+    values: dict[str, Any] = {}
+    for path in files:
+        values = _merge(values, read_values(path))
+    for text in handed:
+        try:
+            sections = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DawnChorusError(f"is not JSON: {error}", "--settings") from None
+        if not isinstance(sections, dict):
+            raise DawnChorusError("is not a JSON object", "--settings")
+        values = _merge(values, sections)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise DawnChorusError(f"{override!r} is not KEY=VALUE", "--set")
+        nested: Any = yaml.safe_load(text)
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        values = _merge(values, nested)
+    return validate(values, ", ".join(map(str, files)) or "config")
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of the configuration."""
+    document = Settings.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document}
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))

@@ -1,0 +1,224 @@
+r"""The journal of labels: what was said of which region, by whom and when.
+
+In: entries, one at a time. Out: ``labels/journal.jsonl``, one JSON object per line, only ever
+appended to, on the disk before the call returns; and the entries read back.
+
+A process that is killed while it writes leaves at most one torn line at the end. It is ignored and
+said, the next entry starts on a line of its own, and nothing before it is touched. (No proper
+beginning of a JSON object is itself one, so a last line that reads is whole, with or without its
+line break.) Appending is guarded by a lock file, so several explorers may share a journal.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.explorer.regions import Region
+
+LOCK_SECONDS = 30.0
+
+
+class Entry(BaseModel):
+    """What every line has. Keys that a later version adds are passed over."""
+
+    model_config = ConfigDict(frozen=True)
+    id: Annotated[int, Field(ge=1)]
+    """Counted from 1 in the order written."""
+    who: str
+    when: datetime
+    """UTC."""
+
+
+class LabelEntry(Entry):
+    """A region was named, or its name taken away (``label`` is None)."""
+
+    op: Literal["label"] = "label"
+    label: str | None
+    region: Region
+    experiment: str
+    map: str
+    """Fingerprint of the fitted projection: a curve means nothing in another one."""
+    clusters: str | None
+    """Fingerprint of the fitted clusters."""
+    members: int
+    """Windows in the region at the time."""
+
+
+class UndoEntry(Entry):
+    """The label entry ``of`` no longer stands."""
+
+    op: Literal["undo"] = "undo"
+    of: int
+
+
+class RedoEntry(Entry):
+    """The undone label entry ``of`` stands again, at its old place."""
+
+    op: Literal["redo"] = "redo"
+    of: int
+
+
+AnyEntry = Annotated[LabelEntry | UndoEntry | RedoEntry, Field(discriminator="op")]
+_ENTRY: TypeAdapter[LabelEntry | UndoEntry | RedoEntry] = TypeAdapter(AnyEntry)
+
+
+def standing(
+    entries: Iterable[LabelEntry | UndoEntry | RedoEntry],
+) -> tuple[list[LabelEntry], list[LabelEntry]]:
+    """Replay a journal.
+
+    Returns
+    -------
+    (list of LabelEntry, list of LabelEntry)
+        The labels that stand, in the order they were given (where regions overlap, the later one
+        holds), and those that can be redone, the next one last. A new label ends the redoing.
+    """
+    stand: dict[int, LabelEntry] = {}
+    undone: list[LabelEntry] = []
+    for entry in entries:
+        if isinstance(entry, LabelEntry):
+            stand[entry.id] = entry
+            undone.clear()
+        elif isinstance(entry, UndoEntry):
+            if entry.of in stand:
+                undone.append(stand.pop(entry.of))
+        else:
+            again = [label for label in undone if label.id == entry.of]
+            for label in again:
+                undone.remove(label)
+                stand[label.id] = label
+    return [stand[number] for number in sorted(stand)], undone
+
+
+def now() -> datetime:
+    """Return the time, UTC, to the millisecond."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+class Journal:
+    """A journal file; missing is empty. Reading never writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: list[LabelEntry | UndoEntry | RedoEntry] = []
+        self._ignored: list[str] = []
+        self._torn: str | None = None
+        self._read_to = 0
+        self._lines = 0
+        self._mutex = threading.RLock()
+        self.refresh()
+
+    @property
+    def complaints(self) -> list[str]:
+        """What could not be read, one sentence each."""
+        return [*self._ignored, *([self._torn] if self._torn else [])]
+
+    def refresh(self) -> None:
+        """Read what was written since the last time, by whomever."""
+        with self._mutex:
+            try:
+                with self.path.open("rb") as handle:
+                    if os.fstat(handle.fileno()).st_size < self._read_to:
+                        # Someone put an older copy in its place.
+                        self.entries, self._ignored, self._read_to, self._lines = [], [], 0, 0
+                    handle.seek(self._read_to)
+                    data = handle.read()
+            except FileNotFoundError:
+                data = b""
+            self._torn = None
+            *lines, tail = data.split(b"\n")
+            for line in lines:
+                self._lines += 1
+                self._read_to += len(line) + 1
+                self._take(line)
+            if tail and (entry := _parse(tail)):
+                self._read_to += len(tail)
+                self.entries.append(entry)
+            elif tail:
+                self._torn = (
+                    f"{self.path}: the last line is torn ({len(tail)} bytes) and is ignored; "
+                    "its label had not been confirmed"
+                )
+
+    def _take(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        if entry := _parse(line):
+            self.entries.append(entry)
+        else:
+            self._ignored.append(f"{self.path}: line {self._lines} is no entry and is ignored")
+
+    def append(
+        self,
+        make: Callable[
+            [int, list[LabelEntry | UndoEntry | RedoEntry]], LabelEntry | UndoEntry | RedoEntry
+        ],
+    ) -> LabelEntry | UndoEntry | RedoEntry:
+        """Append one entry; it is on the disk when this returns.
+
+        Parameters
+        ----------
+        make : callable
+            Gets the next id and all entries so far, returns the entry; what it raises goes through
+            and nothing is written.
+
+        Raises
+        ------
+        DawnChorusError
+            If the journal cannot be written; the file is then as it was.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=LOCK_SECONDS)
+            with self._mutex, lock:
+                self.refresh()
+                number = max((entry.id for entry in self.entries), default=0) + 1
+                entry = make(number, self.entries)
+                self._write(entry.model_dump_json().encode() + b"\n")
+                self.refresh()
+                return entry
+        except OSError as error:  # filelock's Timeout is one
+            raise DawnChorusError(
+                f"the label was not saved: {error.strerror or error}", self.path
+            ) from error
+
+    def _write(self, line: bytes) -> None:
+        fresh = not self.path.exists()
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            try:
+                left = memoryview(line)
+                while left:
+                    left = left[os.write(handle, left) :]
+                os.fsync(handle)
+            except OSError:
+                os.ftruncate(handle, size)
+                raise
+        finally:
+            os.close(handle)
+        if fresh:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def _parse(line: bytes) -> LabelEntry | UndoEntry | RedoEntry | None:
+    try:
+        return _ENTRY.validate_json(line)
+    except ValidationError:
+        return None

@@ -1,0 +1,1 @@
+"""Tables that other tools of the field read: Raven, and what follows."""

@@ -1,0 +1,1 @@
+"""Learning: the frozen training set, the backbones, and joint-embedding training (floor 4)."""

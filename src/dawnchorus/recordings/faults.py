@@ -1,0 +1,67 @@
+"""What can be wrong with a file on a card, and what is done about it: one table.
+
+In: a code found by :mod:`~dawnchorus.recordings.names`, :mod:`~dawnchorus.recordings.headers` or
+:mod:`~dawnchorus.recordings.audio`. Out: its meaning and treatment, as written to ``faults.tsv``.
+
+Codes of the public catalogue of known problems of field recorders (github.com/ecoacoustics/
+known-problems) are kept: ``FL`` Frontier Labs, ``WA`` Wildlife Acoustics, ``OA`` Open Acoustics, ``OE``
+any maker. ``DC`` are our own, where the catalogue has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "partial", "set aside", "left alone"]
+"""What becomes of the file: all of it is used, its good samples are, it would be a recording but
+nothing of it can be used, or it is no recording and nobody minds."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One entry of the table."""
+
+    code: str
+    meaning: str
+    """What is wrong, in a few words; the reason in ``faults.tsv`` adds the particulars."""
+    status: Status
+    action: str
+    """What is done with the file, as written to ``faults.tsv``."""
+
+
+_USED = "used; nothing is lost"
+_KEPT = "the good samples are used"
+_ASIDE = "set aside"
+_ALONE = "left alone"
+
+_TABLE = (
+    # --- Nothing, or nothing that is sound, in the file.
+    Fault("OE004", "empty file (0 bytes; also WA001)", "set aside", _ASIDE),
+    Fault("OE005", "nothing but zero bytes (also WA002)", "set aside", _ASIDE),
+    Fault("FL001", "a header without samples (stub)", "set aside", _ASIDE),
+    Fault("FL003", "space was reserved but no sound was written", "set aside", _ASIDE),
+    Fault("WA004", "random bytes without a header", "set aside", _ASIDE),
+    Fault("DC002", "a Git-LFS pointer text, not the recording", "set aside", _ASIDE),
+    Fault("DC004", "proprietary compression", "set aside", _ASIDE),
+    Fault("DC005", "not a sound file that can be decoded", "set aside", _ASIDE),
+    Fault("DC006", "cannot be opened", "set aside", _ASIDE),
+    # --- Some of it is good.
+    Fault("DC001", "truncated: the header promises more than the file holds", "partial", _KEPT),
+    Fault("DC007", "breaks off while being decoded", "partial", _KEPT),
+    # --- The header lies but every sample is there.
+    Fault("FL005", "the header's sizes are 44 bytes too large", "ok", _USED),
+    Fault("FL012", "the header says there are no samples, but there are", "ok", _USED),
+    # --- The clock.
+    Fault("OE001", "no date in the name", "set aside", _ASIDE),
+    Fault("OE002", "ambiguous date in the name", "set aside", _ASIDE),
+    Fault("OE003", "no such date", "set aside", _ASIDE),
+    Fault("FL008", "a space for a zero in the date", "ok", _USED),
+    # --- Not below a recorder, or not a recording.
+    Fault("DC003", "not a recording", "left alone", _ALONE),
+    Fault("DC008", "lies beside the recorders' folders, not in one", "set aside", _ASIDE),
+    Fault("DC009", "still being copied", "set aside", "waits for the next scan"),
+)
+
+FAULTS: dict[str, Fault] = {fault.code: fault for fault in _TABLE}
+"""The table by code."""

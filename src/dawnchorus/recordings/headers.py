@@ -1,0 +1,232 @@
+"""What a WAV file's header says, found by walking its chunks with bounded reads.
+
+In: a file. Out: :class:`Riff` with where the samples lie, what the header promises, and the
+metadata chunks that recorders write before *or after* the samples (``LIST`` INFO comments, ``guan``,
+``id3``), or None if the file is no RIFF/RF64/BW64 WAVE.
+
+Whatever the file claims, at most :data:`MOST_CHUNKS` chunk heads and :data:`MOST_METADATA` bytes of each
+metadata chunk are read: a hostile or broken header costs milliseconds, not memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import BinaryIO
+
+MOST_CHUNKS = 256
+MOST_METADATA = 64 * 1024
+STREAMED = 0xFFFFFFFF
+"""Size that stands for "unknown when the header was written" (and for "see ds64" in RF64)."""
+
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+
+
+@dataclass(frozen=True)
+class Riff:
+    """A WAVE file's header, as it is, true or not."""
+
+    container: str
+    """``RIFF``, ``RF64`` or ``BW64``."""
+    format_tag: int
+    """1 PCM, 3 float, others as registered; the sub-format where the header is extensible."""
+    channels: int
+    sample_rate: int
+    bits: int
+    data_offset: int | None
+    """First byte of the samples; None if there is no data chunk."""
+    promised_bytes: int
+    """Size of the data chunk according to the header."""
+    file_bytes: int
+    """Size of the file on disk."""
+    chunks: tuple[str, ...] = ()
+    """Ids of all chunks in their order."""
+    info: dict[str, str] = field(default_factory=dict)
+    """Entries of ``LIST`` INFO by id (``ICMT`` is the comment, ``IART`` the artist)."""
+    guano: dict[str, str] = field(default_factory=dict)
+    """Entries of the GUANO chunk."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes per frame for PCM and float; computed, since the header's own field may lie."""
+        return self.channels * ((self.bits + 7) // 8)
+
+    @property
+    def is_linear(self) -> bool:
+        """True where frames have a fixed number of bytes and can be counted from the size."""
+        return self.format_tag in (PCM, FLOAT) and self.frame_bytes > 0
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of samples that the file really holds, as far as the header claims them."""
+        if self.data_offset is None:
+            return 0
+        return max(0, min(self.promised_bytes, self.file_bytes - self.data_offset))
+
+
+def read_riff(path: Path) -> Riff | None:
+    """Walk the chunks of a WAVE file.
+
+    Parameters
+    ----------
+    path : Path
+        Any file.
+
+    Returns
+    -------
+    Riff or None
+        None if the file does not begin as a WAVE file or ends before its ``fmt`` chunk.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or read.
+    """
+    with path.open("rb", buffering=4096) as handle:
+        return _walk(handle, os.fstat(handle.fileno()).st_size)
+
+
+def _walk(handle: BinaryIO, file_bytes: int) -> Riff | None:
+    head = handle.read(12)
+    if len(head) < 12 or head[8:12] != b"WAVE" or head[:4] not in (b"RIFF", b"RF64", b"BW64"):
+        return None
+    fmt: tuple[int, int, int, int] | None = None
+    data: tuple[int, int] | None = None
+    long_data: int | None = None
+    ids: list[str] = []
+    info: dict[str, str] = {}
+    guano: dict[str, str] = {}
+    position = 12
+    while len(ids) < MOST_CHUNKS and position + 8 <= file_bytes:
+        position = _aligned(handle, position)
+        handle.seek(position)
+        raw = handle.read(8)
+        if len(raw) < 8 or not _looks_like_id(raw[:4]):
+            break
+        chunk, size = raw[:4], struct.unpack("<I", raw[4:])[0]
+        ids.append(chunk.decode("ascii"))
+        start = position + 8
+        if chunk == b"ds64":
+            payload = handle.read(min(size, 28))
+            if len(payload) >= 16:
+                long_data = struct.unpack("<Q", payload[8:16])[0]
+        elif chunk == b"fmt ":
+            fmt = _format(handle.read(min(size, 64)))
+        elif chunk == b"data" and data is None:
+            if size == STREAMED:
+                size = long_data if long_data is not None else max(0, file_bytes - start)
+            data = (start, size)
+        elif chunk == b"LIST":
+            info.update(_info(handle.read(min(size, MOST_METADATA))))
+        elif chunk == b"guan":
+            guano.update(_guano(handle.read(min(size, MOST_METADATA))))
+        position = start + size
+    if fmt is None:
+        return None
+    return Riff(
+        container=head[:4].decode("ascii"),
+        format_tag=fmt[0],
+        channels=fmt[1],
+        sample_rate=fmt[2],
+        bits=fmt[3],
+        data_offset=None if data is None else data[0],
+        promised_bytes=0 if data is None else data[1],
+        file_bytes=file_bytes,
+        chunks=tuple(ids),
+        info=info,
+        guano=guano,
+    )
+
+
+def _looks_like_id(raw: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in raw) and raw.strip() != b""
+
+
+def _aligned(handle: BinaryIO, position: int) -> int:
+    """Position of the next chunk: padded to an even byte, or not by writers that forgot to."""
+    if position % 2 == 0:
+        return position
+    handle.seek(position)
+    here = handle.read(4)
+    return position if len(here) == 4 and _looks_like_id(here) else position + 1
+
+
+def _format(payload: bytes) -> tuple[int, int, int, int] | None:
+    if len(payload) < 16:
+        return None
+    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", payload[:16])
+    if tag == EXTENSIBLE and len(payload) >= 26:
+        tag = struct.unpack("<H", payload[24:26])[0]
+    return tag, channels, rate, bits
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0", 1)[0].decode("utf-8", errors="replace").strip()
+
+
+def _info(payload: bytes) -> dict[str, str]:
+    entries: dict[str, str] = {}
+    if payload[:4] != b"INFO":
+        return entries
+    position = 4
+    while position + 8 <= len(payload):
+        key = payload[position : position + 4]
+        size = struct.unpack("<I", payload[position + 4 : position + 8])[0]
+        if not _looks_like_id(key):
+            break
+        entries[key.decode("ascii")] = _text(payload[position + 8 : position + 8 + size])
+        position += 8 + size + size % 2
+    return entries
+
+
+def _guano(payload: bytes) -> dict[str, str]:
+    """Split ``key: value`` lines (GUANO 1.0, https://guano-md.org)."""
+    entries: dict[str, str] = {}
+    for line in payload.decode("utf-8", errors="replace").replace("\0", "").splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            entries.setdefault(key.strip(), value.strip())
+    return entries
+
+
+_AUDIOMOTH = re.compile(
+    r"Recorded at (\d\d):(\d\d):(\d\d)(?:\.\d+)? (\d\d)/(\d\d)/(\d{4}) "
+    r"\(UTC(?:([+-])(\d{1,2})(?::(\d\d))?)?\)"
+    r".*?AudioMoth ([0-9A-Fa-f]{16})"
+)
+
+
+@dataclass(frozen=True)
+class AudioMothComment:
+    """What an AudioMoth writes into the comment of its recordings."""
+
+    start: datetime
+    """Start of the recording, aware, with the offset of the device's clock."""
+    device: str
+    """The 16 hexadecimal digits of the device."""
+
+
+def audiomoth_comment(riff: Riff) -> AudioMothComment | None:
+    """Read the AudioMoth comment ``Recorded at 01:30:00 15/05/2021 (UTC+2) by AudioMoth ...``.
+
+    Returns
+    -------
+    AudioMothComment or None
+        None if the comment is no AudioMoth's, or names a time that does not exist.
+    """
+    found = _AUDIOMOTH.search(riff.info.get("ICMT", ""))
+    if found is None:
+        return None
+    hour, minute, second, day, month, year = (int(found[i]) for i in range(1, 7))
+    offset = timedelta(hours=int(found[8] or 0), minutes=int(found[9] or 0))
+    if found[7] == "-":
+        offset = -offset
+    try:
+        start = datetime(year, month, day, hour, minute, second, tzinfo=timezone(offset))
+    except ValueError:
+        return None
+    return AudioMothComment(start=start, device=found[10].upper())

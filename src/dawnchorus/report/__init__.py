@@ -1,0 +1,56 @@
+"""Figures, pages and the report that people look at.
+
+In: the results of all steps. Out: figures of each experiment, figures across experiments, and
+Snakemake's report that holds them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dawnchorus.config import Settings
+from dawnchorus.report.snakemake_report import write_report
+from dawnchorus.results import RecorderDay, Results
+
+__all__ = ["draw_comparison", "draw_experiment", "write_report"]
+
+
+def draw_experiment(
+    settings: Settings, results: Results, experiment: str, days: Sequence[RecorderDay]
+) -> None:
+    """Draw maps, cluster cards, attention and training curves of one experiment."""
+    from dawnchorus.report.attention import draw_attention
+    from dawnchorus.report.cards import draw_cards
+    from dawnchorus.report.maps import draw_maps
+    from dawnchorus.report.points import read_points
+    from dawnchorus.report.training import draw_training, read_log
+
+    paths = results.experiment(experiment)
+    recipe = settings.experiment(experiment)
+    draw_maps(
+        read_points(settings, results, experiment, days),
+        settings.map.method,
+        by_cluster=paths.figure("map_cluster.png"),
+        by_species=paths.figure("map_species.png"),
+        by_recorder=paths.figure("map_recorder.png"),
+        by_hour=paths.figure("map_hour.png"),
+        species_source="annotations" if settings.evaluation.annotations else "BirdNET",
+    )
+    draw_cards(settings, results, experiment, days, paths.figure("cards.html"))
+    draw_attention(results, experiment, paths.figure("attention.png"))
+    draw_training(read_log(paths.log), recipe, paths.figure("training.png"))
+
+
+def draw_comparison(settings: Settings, results: Results) -> None:
+    """Draw the evaluation's figures and tables across experiments and baselines."""
+    from dawnchorus.report.comparison import (
+        draw_agreement,
+        draw_nuisance,
+        draw_probes,
+        write_tables,
+    )
+
+    draw_agreement(results, results.comparison("agreement.png"))
+    draw_probes(results, results.comparison("probes.png"))
+    draw_nuisance(results, results.comparison("nuisance.png"))
+    write_tables(results, results.comparison("tables.html"))

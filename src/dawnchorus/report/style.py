@@ -1,0 +1,65 @@
+"""How figures look: one place for colours, fonts and the way a picture is saved.
+
+In: a matplotlib figure. Out: a PNG, published whole; the same data give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from dawnchorus.results import publishing
+
+INK = "#22303a"
+FAINT = "#c3cbd1"
+PAPER = "#fcfbf8"
+ACCENT = "#c8553d"
+SPECTROGRAM = "magma"
+
+# Okabe and Ito's colours, which people with any colour vision can tell apart, then lighter kin.
+COLOURS = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a900", "#7a5195",
+    "#4c6b22", "#a33b3b", "#2f4b7c", "#ef8f8f", "#8fbfa8", "#8c6d31", "#9aa5e0", "#5f5f5f",
+)  # fmt: skip
+
+RC = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "font.size": 9,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 130,
+}
+
+
+@contextmanager
+def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Yield a figure of ``width`` x ``height`` inches and publish it as PNG at ``path``."""
+    with plt.rc_context(RC):
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+        try:
+            yield figure
+            with publishing(path) as partial:
+                # No date and no software name in the file: the same figure is the same bytes.
+                figure.savefig(partial, format="png", metadata={"Software": None})
+        finally:
+            plt.close(figure)

@@ -1,0 +1,294 @@
+"""Where each step's output lies, and how it is published whole.
+
+In: the results folder. Out: its paths (:class:`Results`), receipts, and the one way of writing
+anything: to a temporary sibling that is renamed when complete, so that what exists is complete.
+
+A *receipt* is the small JSON beside a result that the workflow tracks: verdict, counts, fingerprint
+of inputs and parameters. It holds no clock, host or worker count, so the same result has the same
+receipt and nothing downstream runs again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from dawnchorus.errors import DawnChorusError
+
+EXPERIMENT_FIGURES = (
+    "map_cluster.png",
+    "map_species.png",
+    "map_recorder.png",
+    "map_hour.png",
+    "cards.html",
+    "attention.png",
+    "training.png",
+)
+COMPARISON_FIGURES = ("agreement.png", "probes.png", "nuisance.png", "tables.html")
+
+OK, PARTIAL, SET_ASIDE = "ok", "partial", "set aside"
+"""Verdicts of a recorder-day: all of it, some of it, nothing of it was usable."""
+
+
+def fingerprint(content: Any) -> str:
+    """Return 32 hexadecimal digits (XXH3-128) of anything that JSON can say."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return xxhash.xxh3_128_hexdigest(text.encode())
+
+
+def _sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path``; rename it to ``path`` if the block succeeds.
+
+    Works for a file and for a folder (a Zarr store). A leftover of a killed process is removed
+    first; an existing ``path`` is replaced. One process writes a result at a time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _sibling(path)
+    _remove(partial)
+    try:
+        yield partial
+        if not partial.exists():
+            raise FileNotFoundError(f"nothing was written to {partial}")
+        if partial.is_dir() and path.exists():
+            # A folder cannot be replaced in one step; the old one steps aside first.
+            old = path.with_name(f".{path.name}.old")
+            _remove(old)
+            path.rename(old)
+            partial.rename(path)
+            _remove(old)
+        else:
+            partial.replace(path)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def withdraw(path: Path) -> None:
+    """Remove a result that no longer holds (a day without recordings, say)."""
+    _remove(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Publish a text file."""
+    with publishing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_receipt(path: Path, receipt: Mapping[str, Any]) -> None:
+    """Publish a receipt: JSON with sorted keys, the same bytes for the same content."""
+    write_text(path, json.dumps(receipt, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Read a receipt.
+
+    Raises
+    ------
+    DawnChorusError
+        If it is missing or is not a receipt.
+    """
+    try:
+        receipt = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DawnChorusError("is not there", path, "run the step that makes it first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise DawnChorusError("is not a receipt", path, "delete it and run the step again") from None
+    if not isinstance(receipt, dict):
+        raise DawnChorusError("is not a receipt", path, "delete it and run the step again")
+    return receipt
+
+
+@dataclass(frozen=True, order=True)
+class RecorderDay:
+    """All recordings of one recorder whose local start date is ``date`` (YYYY-MM-DD)."""
+
+    recorder: str
+    date: str
+
+    def __str__(self) -> str:
+        return f"{self.recorder}/{self.date}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Paths below the results folder; the public contract of ``docs/results.md``."""
+
+    root: Path
+
+    @property
+    def recordings(self) -> Path:
+        """Table of all recordings on the cards."""
+        return self.root / "inventory" / "recordings.parquet"
+
+    @property
+    def faults(self) -> Path:
+        """What is wrong with which file."""
+        return self.root / "inventory" / "faults.tsv"
+
+    @property
+    def calendar(self) -> Path:
+        """Page with the coverage per recorder and day."""
+        return self.root / "inventory" / "calendar.html"
+
+    def spectrograms(self, day: RecorderDay) -> Path:
+        """Spectrogram store of a recorder-day."""
+        return self.root / "spectrograms" / day.recorder / f"{day.date}.zarr"
+
+    def spectrograms_receipt(self, day: RecorderDay) -> Path:
+        """Receipt of a spectrogram store."""
+        return self.spectrograms(day).with_suffix(".json")
+
+    def detections(self, day: RecorderDay) -> Path:
+        """BirdNET's detections of a recorder-day."""
+        return self.root / "birdnet" / day.recorder / f"{day.date}.parquet"
+
+    def birdnet_embeddings(self, day: RecorderDay) -> Path:
+        """BirdNET's own embeddings of a recorder-day."""
+        return self.root / "birdnet" / day.recorder / f"{day.date}.zarr"
+
+    def detections_receipt(self, day: RecorderDay) -> Path:
+        """Receipt of a recorder-day's detections."""
+        return self.detections(day).with_suffix(".json")
+
+    @property
+    def training_windows(self) -> Path:
+        """The frozen training set."""
+        return self.root / "training" / "windows.parquet"
+
+    @property
+    def training_receipt(self) -> Path:
+        """Receipt of the training set; names the recorder-days it was drawn from."""
+        return self.root / "training" / "windows.json"
+
+    def experiment(self, name: str) -> ExperimentResults:
+        """Paths of one experiment."""
+        return ExperimentResults(self.root / name)
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of tables and figures across experiments."""
+        return self.root / "evaluation"
+
+    def comparison(self, figure: str) -> Path:
+        """Figure across experiments."""
+        return self.evaluation / "figures" / figure
+
+    @property
+    def report(self) -> Path:
+        """Snakemake's report."""
+        return self.root / "report.html"
+
+    def days_with_receipts(self) -> list[RecorderDay]:
+        """Recorder-days that have a spectrogram receipt, sorted."""
+        return sorted(
+            RecorderDay(path.parent.name, path.stem)
+            for path in (self.root / "spectrograms").glob("*/*.json")
+            if not path.name.startswith(".")
+        )
+
+
+@dataclass(frozen=True)
+class ExperimentResults:
+    """Paths below ``results/{experiment}``."""
+
+    root: Path
+
+    @property
+    def model(self) -> Path:
+        """The trained backbone (the teacher's weights and how to use them)."""
+        return self.root / "model.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints; not tracked by the workflow, so that a rerun finds it."""
+        return self.root / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        """History of the training, one JSON object per line."""
+        return self.root / "log.jsonl"
+
+    def embeddings(self, day: RecorderDay) -> Path:
+        """Embeddings of a recorder-day."""
+        return self.root / "embeddings" / day.recorder / f"{day.date}.zarr"
+
+    def embeddings_receipt(self, day: RecorderDay) -> Path:
+        """Receipt of a recorder-day's embeddings."""
+        return self.embeddings(day).with_suffix(".json")
+
+    @property
+    def centroids(self) -> Path:
+        """Cluster centres, unit length."""
+        return self.root / "clusters" / "centroids.safetensors"
+
+    @property
+    def members(self) -> Path:
+        """The windows that the clusters were fitted on, with their cluster and distance."""
+        return self.root / "clusters" / "members.parquet"
+
+    @property
+    def clusters_receipt(self) -> Path:
+        """Receipt of the fit; names the recorder-days it was drawn from."""
+        return self.root / "clusters" / "clusters.json"
+
+    def assignment(self, day: RecorderDay) -> Path:
+        """Cluster of every window of a recorder-day."""
+        return self.root / "clusters" / day.recorder / f"{day.date}.parquet"
+
+    def assignment_receipt(self, day: RecorderDay) -> Path:
+        """Receipt of a recorder-day's assignment."""
+        return self.assignment(day).with_suffix(".json")
+
+    @property
+    def projection(self) -> Path:
+        """The fitted projection: sample, neighbours and their place in the map."""
+        return self.root / "map" / "projection.safetensors"
+
+    def points(self, day: RecorderDay) -> Path:
+        """2-D coordinates of a recorder-day's windows."""
+        return self.root / "map" / day.recorder / f"{day.date}.parquet"
+
+    @property
+    def map_receipt(self) -> Path:
+        """Receipt of the map: which recorder-days are placed."""
+        return self.root / "map" / "map.json"
+
+    @property
+    def attention(self) -> Path:
+        """Folder of heads, masks and boxes."""
+        return self.root / "attention"
+
+    def figure(self, name: str) -> Path:
+        """Figure of this experiment."""
+        return self.root / "figures" / name
+
+    @property
+    def attention_receipt(self) -> Path:
+        """Receipt of the attention step."""
+        return self.attention / "attention.json"
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file before anything is said about it."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())

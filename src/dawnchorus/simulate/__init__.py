@@ -1,0 +1,1 @@
+"""A season of soundscapes whose truth is known."""

@@ -1,0 +1,408 @@
+"""One vector per window of a recorder-day, on disk.
+
+In: vectors in blocks and the table of their windows (recording, offset, time), in the same order.
+Out: a Zarr v3 group with dimensions ``window`` and ``feature``: ``embedding`` (float32) with the
+coordinates ``time``, ``recording`` (index into the attribute ``recordings``) and ``offset``; it
+opens with ``xarray.open_zarr``. Both the networks' embeddings and BirdNET's own are kept so.
+
+::
+
+    {date}.zarr/
+        zarr.json         attributes (recordings, what the caller adds), consolidated metadata
+        embedding/        float32 (window, feature), chunks of 256 windows in shards of 16,384
+        time/             int64, microseconds since 1970-01-01 (UTC start of the window)
+        recording/        int32
+        offset/           int64, first sample of the window in the file, at the file's own rate
+
+Vectors hardly compress, so they are stored as they are: a day reads at the speed of the disk.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+import zarr
+from numpy.typing import ArrayLike, NDArray
+
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.results import publishing
+
+CHUNK_WINDOWS = 256
+"""Windows per chunk, the unit of reading: 384 kB at 384 dimensions."""
+SHARD_WINDOWS = 16_384
+"""Windows per shard file, the unit of writing: 24 MB at 384 dimensions."""
+DIGEST_WINDOWS = 65_536
+"""Windows hashed at a time, so that the digest of a table needs little memory."""
+
+
+@dataclass(frozen=True)
+class WindowTable:
+    """Which windows a store holds, in its order.
+
+    Parameters
+    ----------
+    recordings : list of str
+        Paths relative to the cards' root.
+    recording : int32 array (n,)
+        Index into ``recordings``.
+    offset : int64 array (n,)
+        First sample of the window in the file, at the file's own rate.
+    time : datetime64[us] array (n,)
+        UTC start of the window.
+    """
+
+    recordings: list[str]
+    recording: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    time: NDArray[np.datetime64]
+
+    def __post_init__(self) -> None:
+        if not len(self.recording) == len(self.offset) == len(self.time):
+            raise ValueError(
+                f"recording, offset and time differ in length: {len(self.recording)}, "
+                f"{len(self.offset)} and {len(self.time)}"
+            )
+        if len(self.recording) and not (
+            int(np.min(self.recording)) >= 0 and int(np.max(self.recording)) < len(self.recordings)
+        ):
+            raise ValueError("recording: an index lies outside recordings")
+
+    def __len__(self) -> int:
+        return len(self.recording)
+
+    def names(self, start: int = 0, stop: int | None = None) -> NDArray[np.object_]:
+        """Return the path of each window's recording, shape (n,)."""
+        known = np.array(self.recordings, dtype=object)
+        return known[self.recording[start:stop]]
+
+    def digest(self) -> str:
+        """Return 32 hexadecimal digits (XXH3-128) of the table."""
+        hasher = xxhash.xxh3_128("\n".join(self.recordings).encode())
+        for start in range(0, len(self), DIGEST_WINDOWS):
+            part = slice(start, start + DIGEST_WINDOWS)
+            hasher.update(np.ascontiguousarray(self.recording[part], "<i4"))
+            hasher.update(np.ascontiguousarray(self.offset[part], "<i8"))
+            hasher.update(np.ascontiguousarray(_microseconds(self.time[part]), "<i8"))
+        return hasher.hexdigest()
+
+
+def _microseconds(time: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    return np.asarray(time, dtype="datetime64[us]").astype(np.int64)
+
+
+def _shard(windows: int) -> tuple[int, int]:
+    """Return (chunk, shard) in windows; a small day is one shard without padding."""
+    chunk = max(1, min(CHUNK_WINDOWS, windows))
+    return chunk, min(SHARD_WINDOWS, -(-max(windows, 1) // chunk) * chunk)
+
+
+def write_vectors(
+    path: Path,
+    vectors: Iterable[NDArray[np.float32]],
+    *,
+    dimension: int,
+    windows: WindowTable,
+    attributes: Mapping[str, Any],
+) -> str:
+    """Write a store whole, in bounded memory (one shard), and publish it.
+
+    Parameters
+    ----------
+    path : Path
+        Where the store shall lie; an older one is replaced.
+    vectors : iterable of float32 arrays (n_block, dimension)
+        Together one row per window, in the order of ``windows``.
+    dimension : int
+        Length of a vector.
+    windows : WindowTable
+    attributes : mapping
+        JSON values for the group: the model, the parameters, the package version.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits of the content (vectors and windows); attributes are not in it.
+
+    Raises
+    ------
+    ValueError
+        If rows and windows do not match, or a block has another dimension.
+    DawnChorusError
+        If a vector is not finite.
+    """
+    with publishing(path) as partial:
+        group = zarr.open_group(partial, mode="w-", zarr_format=3)
+        chunk, shard = _shard(len(windows))
+        array = group.create_array(
+            "embedding",
+            shape=(len(windows), dimension),
+            dtype="float32",
+            chunks=(chunk, dimension),
+            shards=(shard, dimension),
+            compressors=None,
+            fill_value=0.0,
+            dimension_names=("window", "feature"),
+            attributes={
+                "long_name": "embedding of the window",
+                "units": "1",
+                "coordinates": "time recording offset",
+            },
+        )
+        hasher = xxhash.xxh3_128(windows.digest().encode())
+        for start, rows in _whole_shards(vectors, shard, dimension, len(windows)):
+            _finite(rows, start, windows, path)
+            hasher.update(np.ascontiguousarray(rows, "<f4"))
+            array[start : start + len(rows)] = rows
+        _write_windows(group, windows, shard)
+        group.attrs.update({**attributes, "recordings": list(windows.recordings)})
+        _consolidate(partial)
+    return hasher.hexdigest()
+
+
+def _whole_shards(
+    vectors: Iterable[NDArray[np.float32]], shard: int, dimension: int, total: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield (first row, rows): ``shard`` rows each, fewer in the last, in one reused buffer."""
+    buffer = np.empty((min(shard, max(total, 1)), dimension), dtype=np.float32)
+    written = held = 0
+    for block in vectors:
+        if block.ndim != 2 or block.shape[1] != dimension:
+            raise ValueError(f"a block has shape {block.shape}, expected (n, {dimension})")
+        if written + held + len(block) > total:
+            raise ValueError(f"more vectors than the {total} windows")
+        taken = 0
+        while taken < len(block):
+            amount = min(len(block) - taken, len(buffer) - held)
+            buffer[held : held + amount] = block[taken : taken + amount]
+            held += amount
+            taken += amount
+            if held == len(buffer):
+                yield written, buffer
+                written += held
+                held = 0
+    if held:
+        yield written, buffer[:held]
+        written += held
+    if written != total:
+        raise ValueError(f"{written} vectors for {total} windows")
+
+
+def _finite(rows: NDArray[np.float32], start: int, windows: WindowTable, path: Path) -> None:
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        window = start + int(bad[0])
+        raise DawnChorusError(
+            f"the vector of {windows.recordings[windows.recording[window]]} at sample "
+            f"{windows.offset[window]} is not finite ({len(bad)} such in this block)",
+            path,
+            "look at the model: its training may have diverged",
+        )
+
+
+def _write_windows(group: zarr.Group, windows: WindowTable, shard: int) -> None:
+    columns: tuple[tuple[str, NDArray[Any], dict[str, Any]], ...] = (
+        (
+            "time",
+            _microseconds(windows.time),
+            {
+                "standard_name": "time",
+                "long_name": "UTC start of the window",
+                "units": "microseconds since 1970-01-01",
+                "calendar": "proleptic_gregorian",
+            },
+        ),
+        (
+            "recording",
+            np.asarray(windows.recording, dtype=np.int32),
+            {"long_name": "index into the attribute recordings"},
+        ),
+        (
+            "offset",
+            np.asarray(windows.offset, dtype=np.int64),
+            {"long_name": "first sample of the window in the file, at the file's own rate"},
+        ),
+    )
+    for name, values, attributes in columns:
+        column = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=(shard,),
+            dimension_names=("window",),
+            attributes=attributes,
+        )
+        column[:] = values
+
+
+def _consolidate(path: Path) -> None:
+    with warnings.catch_warnings():
+        # Consolidated metadata works in every reader of Zarr v3 we know; its place in the
+        # specification is what the warning is about.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        zarr.consolidate_metadata(path)
+
+
+class VectorStore:
+    """A store that :func:`write_vectors` made, opened for reading.
+
+    Rows are read as asked for, never the whole day; the columns of the window table are read once,
+    when first needed.
+    """
+
+    def __init__(self, path: Path, group: zarr.Group) -> None:
+        self.path = path
+        self._group = group
+        embedding = group["embedding"]
+        if not isinstance(embedding, zarr.Array):
+            raise DawnChorusError("holds no array 'embedding'", path)
+        self._embedding = embedding
+
+    @classmethod
+    def open(cls, path: Path) -> VectorStore:
+        """Open a store.
+
+        Raises
+        ------
+        DawnChorusError
+            If there is none, or it is something else.
+        """
+        if not path.is_dir():
+            raise DawnChorusError("is not there", path, "run the step that makes it first")
+        try:
+            return cls(path, zarr.open_group(path, mode="r", zarr_format=3))
+        except (KeyError, ValueError, FileNotFoundError) as error:
+            raise DawnChorusError(
+                f"is no store of vectors ({error})", path, "delete it and run the step again"
+            ) from None
+
+    def __len__(self) -> int:
+        return int(self._embedding.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self._embedding.shape[1])
+
+    @property
+    def array(self) -> zarr.Array:
+        """The Zarr array (window, feature), for libraries that read in blocks themselves."""
+        return self._embedding
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the group, without ``recordings``."""
+        return {key: value for key, value in self._group.attrs.items() if key != "recordings"}
+
+    @cached_property
+    def recordings(self) -> list[str]:
+        """Recordings of the day, as paths relative to the cards' root."""
+        names = self._group.attrs["recordings"]
+        if not isinstance(names, list):
+            raise DawnChorusError("the attribute 'recordings' is no list", self.path)
+        return [str(name) for name in names]
+
+    def _column(self, name: str) -> NDArray[Any]:
+        column = self._group[name]
+        if not isinstance(column, zarr.Array):
+            raise DawnChorusError(f"holds no array {name!r}", self.path)
+        return np.asarray(column[:])
+
+    @cached_property
+    def recording(self) -> NDArray[np.int32]:
+        """Index into :attr:`recordings`, shape (n,)."""
+        return self._column("recording")
+
+    @cached_property
+    def offset(self) -> NDArray[np.int64]:
+        """First sample of each window in its file, shape (n,)."""
+        return self._column("offset")
+
+    @cached_property
+    def time(self) -> NDArray[np.datetime64]:
+        """UTC start of each window, datetime64[us], shape (n,)."""
+        return self._column("time").astype("datetime64[us]")
+
+    @property
+    def windows(self) -> WindowTable:
+        """The table of the windows."""
+        return WindowTable(self.recordings, self.recording, self.offset, self.time)
+
+    def read(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Return rows ``start`` to ``stop``, shape (n, dimension)."""
+        return np.asarray(self._embedding[slice(start, stop)], dtype=np.float32)
+
+    def blocks(self, windows: int = SHARD_WINDOWS) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (first row, rows) over the whole store, ``windows`` rows at a time."""
+        for start in range(0, len(self), windows):
+            yield start, self.read(start, min(start + windows, len(self)))
+
+    def take(self, indices: ArrayLike) -> NDArray[np.float32]:
+        """Return the rows ``indices`` in the order given, shape (n, dimension).
+
+        Every chunk that holds a wanted row is read once.
+
+        Raises
+        ------
+        IndexError
+            If an index lies outside the store.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        if wanted.ndim != 1:
+            raise IndexError(f"indices must be one-dimensional, got shape {wanted.shape}")
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise IndexError(f"{self.path}: an index lies outside the {len(self)} windows")
+        rows = np.empty((len(wanted), self.dimension), dtype=np.float32)
+        if not len(wanted):
+            return rows
+        order = np.argsort(wanted, kind="stable")
+        chunk = int(self._embedding.chunks[0])
+        chunks = wanted[order] // chunk
+        # Runs of neighbouring chunks are read in one go, up to a shard at a time.
+        first = 0
+        while first < len(order):
+            last = first
+            while (
+                last + 1 < len(order)
+                and chunks[last + 1] - chunks[last] <= 1
+                and (chunks[last + 1] - chunks[first] + 1) * chunk <= SHARD_WINDOWS
+            ):
+                last += 1
+            start = int(chunks[first]) * chunk
+            block = self.read(start, min((int(chunks[last]) + 1) * chunk, len(self)))
+            here = order[first : last + 1]
+            rows[here] = block[wanted[here] - start]
+            first = last + 1
+        return rows
+
+    @cached_property
+    def _sorted_keys(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Keys (recording, offset) as one ascending integer, and their rows."""
+        keys = self.recording.astype(np.int64) * self._stride + self.offset
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+
+    @cached_property
+    def _stride(self) -> int:
+        return int(self.offset.max()) + 1 if len(self) else 1
+
+    def find(self, recording: Sequence[str], offset: ArrayLike) -> NDArray[np.int64]:
+        """Return the row of each window ``(recording, offset)``, or -1 where there is none."""
+        offsets = np.asarray(offset, dtype=np.int64)
+        if len(recording) != len(offsets):
+            raise ValueError(f"{len(recording)} recordings for {len(offsets)} offsets")
+        index = {name: number for number, name in enumerate(self.recordings)}
+        numbers = np.fromiter((index.get(name, -1) for name in recording), np.int64, len(offsets))
+        keys, rows = self._sorted_keys
+        if not len(keys):
+            return np.full(len(offsets), -1, dtype=np.int64)
+        possible = (numbers >= 0) & (offsets >= 0) & (offsets < self._stride)
+        wanted = np.where(possible, numbers * self._stride + offsets, -1)
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where(possible & (keys[at] == wanted), rows[at], -1)

@@ -1,0 +1,29 @@
+# Every window of a recorder-day to its vector.
+rule embed_day:
+    input:
+        model=ANY.model,
+        spectrograms=RESULTS.spectrograms_receipt(ANY_DAY),
+    output:
+        ANY.embeddings_receipt(ANY_DAY),
+    log:
+        RESULTS.root / "logs" / "embed" / "{experiment}" / "{recorder}" / "{date}.log",
+    benchmark:
+        RESULTS.root
+        / "benchmarks"
+        / "embed"
+        / "{experiment}"
+        / "{recorder}"
+        / "{date}.tsv"
+    conda:
+        "../../envs/learning.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    params:
+        settings=settings_of_experiment("spectrogram"),
+    shell:
+        "dawnchorus embed {PLACE} --settings {params.settings:q}"
+        " --experiment {wildcards.experiment} --recorder {wildcards.recorder:q}"
+        " --date {wildcards.date} --workers {threads} > {log:q} 2>&1"

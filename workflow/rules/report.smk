@@ -1,0 +1,152 @@
+# Figures of each experiment and across them, then Snakemake's own report of everything.
+rule experiment_figures:
+    input:
+        model=ANY.model,
+        map=ANY.map_receipt,
+        attention=ANY.attention_receipt,
+        assignments=[ANY.assignment_receipt(day) for day in DAYS],
+        detections=[RESULTS.detections_receipt(day) for day in DAYS],
+        recordings=RESULTS.recordings,
+    output:
+        cluster=report(
+            ANY.figure("map_cluster.png"),
+            category="2. Output spaces",
+            subcategory="{experiment}",
+            labels={"figure": "map by cluster"},
+            caption="../report/map.rst",
+        ),
+        species=report(
+            ANY.figure("map_species.png"),
+            category="2. Output spaces",
+            subcategory="{experiment}",
+            labels={"figure": "map by species"},
+            caption="../report/map.rst",
+        ),
+        recorder=report(
+            ANY.figure("map_recorder.png"),
+            category="2. Output spaces",
+            subcategory="{experiment}",
+            labels={"figure": "map by recorder"},
+            caption="../report/map.rst",
+        ),
+        hour=report(
+            ANY.figure("map_hour.png"),
+            category="2. Output spaces",
+            subcategory="{experiment}",
+            labels={"figure": "map by hour"},
+            caption="../report/map.rst",
+        ),
+        cards=report(
+            ANY.figure("cards.html"),
+            category="2. Output spaces",
+            subcategory="{experiment}",
+            labels={"figure": "cluster cards"},
+            caption="../report/cards.rst",
+        ),
+        attention=report(
+            ANY.figure("attention.png"),
+            category="2. Output spaces",
+            subcategory="{experiment}",
+            labels={"figure": "attention"},
+            caption="../report/attention.rst",
+        ),
+        training=report(
+            ANY.figure("training.png"),
+            category="3. Training",
+            subcategory="{experiment}",
+            labels={"figure": "training curves"},
+            caption="../report/training.rst",
+        ),
+    log:
+        RESULTS.root / "logs" / "figures" / "{experiment}.log",
+    benchmark:
+        RESULTS.root / "benchmarks" / "figures" / "{experiment}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        days=listed(DAYS),
+        settings=settings_of_experiment("spectrogram", "map", "birdnet", "evaluation"),
+    shell:
+        "dawnchorus report {PLACE} --settings {params.settings:q} --days {params.days:q}"
+        " --experiment {wildcards.experiment} > {log:q} 2>&1"
+
+
+rule comparison_figures:
+    input:
+        EVALUATION_RECEIPT,
+    output:
+        agreement=report(
+            RESULTS.comparison("agreement.png"),
+            category="4. Evaluation",
+            labels={"figure": "clusters and labels"},
+            caption="../report/agreement.rst",
+        ),
+        probes=report(
+            RESULTS.comparison("probes.png"),
+            category="4. Evaluation",
+            labels={"figure": "probes"},
+            caption="../report/probes.rst",
+        ),
+        nuisance=report(
+            RESULTS.comparison("nuisance.png"),
+            category="4. Evaluation",
+            labels={"figure": "recorder and hour"},
+            caption="../report/nuisance.rst",
+        ),
+        tables=report(
+            RESULTS.comparison("tables.html"),
+            category="4. Evaluation",
+            labels={"figure": "all tables"},
+            caption="../report/tables.rst",
+        ),
+    log:
+        RESULTS.root / "logs" / "comparison_figures.log",
+    benchmark:
+        RESULTS.root / "benchmarks" / "comparison_figures.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=settings_of("evaluation", experiments=EXPERIMENTS),
+    shell:
+        "dawnchorus report --comparison {PLACE} --settings {params.settings:q}"
+        " > {log:q} 2>&1"
+
+
+# The report reads what the other jobs left behind, so it is made where Snakemake itself runs.
+rule snakemake_report:
+    input:
+        faults=RESULTS.faults,
+        calendar=RESULTS.calendar,
+        experiments=[
+            RESULTS.experiment(name).figure(figure)
+            for name in EXPERIMENTS
+            for figure in EXPERIMENT_FIGURES
+        ],
+        comparison=[RESULTS.comparison(figure) for figure in COMPARISON_FIGURES],
+    output:
+        RESULTS.report,
+    log:
+        RESULTS.root / "logs" / "report.log",
+    benchmark:
+        RESULTS.root / "benchmarks" / "report.tsv"
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        snakefile=workflow.main_snakefile,
+        settings=as_json(SETTINGS.model_dump(mode="json")),
+    shell:
+        "dawnchorus report --settings {params.settings:q} --snakefile {params.snakefile:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,163 @@
+# What the rules ask about the season: its settings, its recorder-days, its frozen training pool.
+# Functions only. Nothing is written here: a dry run leaves no trace.
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# The checkout's own package serves where none is installed (conda environments hold only libraries).
+SOURCE = Path(workflow.basedir).parent / "src"
+if not any(Path(folder, "dawnchorus").is_dir() for folder in sys.path if folder):
+    sys.path.append(str(SOURCE))
+
+from dawnchorus import config as settings_reader
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.recordings.inventory import index
+from dawnchorus.results import (
+    COMPARISON_FIGURES,
+    EXPERIMENT_FIGURES,
+    RecorderDay,
+    Results,
+    fingerprint,
+)
+
+# Under --software-deployment-method conda the command comes from the checkout.
+if "conda" in {
+    str(method) for method in workflow.deployment_settings.deployment_method
+}:
+    shell.prefix(
+        f"export PYTHONPATH={shlex.quote(str(SOURCE))}; "
+        'dawnchorus() {{ python -m dawnchorus "$@"; }}; '
+    )
+
+
+def one_line(read, *arguments):
+    """Call ``read``; a person's mistake ends the workflow with its one line."""
+    try:
+        return read(*arguments)
+    except DawnChorusError as error:
+        raise WorkflowError(str(error)) from None
+
+
+SETTINGS = one_line(settings_reader.validate, config, "config")
+RESULTS = Results(SETTINGS.results)
+EXPERIMENTS = list(SETTINGS.experiments)
+ON_CARDS = {
+    indexed.day: indexed
+    for indexed in one_line(index, SETTINGS.audio, RESULTS.recordings)
+}
+# A recorder-day whose recordings are all gone stays in the season, with nothing in it.
+DAYS = sorted(set(ON_CARDS) | set(RESULTS.days_with_receipts()))
+EVALUATION_RECEIPT = RESULTS.evaluation / "evaluation.json"
+
+# These change where or how fast a step works, never what it makes: they reach the command, but are
+# no parameter that could make it run again.
+PACE = {
+    "audio": ("root", "deployments", "min_age_hours", "fingerprint"),
+    "embedding": ("batch_size",),
+    "birdnet": ("batch_size",),
+}
+EXPERIMENT_PACE = ("checkpoint_minutes", "keep_checkpoints", "warm_start")
+
+
+def as_json(sections):
+    return json.dumps(sections, sort_keys=True, separators=(",", ":"))
+
+
+def pace():
+    """The settings that are no parameters, for every command."""
+    everything = SETTINGS.model_dump(mode="json")
+    sections = {
+        section: {key: everything[section][key] for key in keys}
+        for section, keys in PACE.items()
+    }
+    sections["results"] = everything["results"]
+    sections["experiments"] = {
+        name: {key: experiment[key] for key in EXPERIMENT_PACE}
+        for name, experiment in everything["experiments"].items()
+    }
+    return as_json(sections)
+
+
+PLACE = f"--settings {shlex.quote(pace())}"
+
+
+def settings_of(*sections, experiments=()):
+    """The settings that a step depends on, as the JSON its command takes.
+
+    A changed value changes this text, and the dry run says which job it concerns.
+    """
+    everything = SETTINGS.model_dump(mode="json")
+    chosen = {
+        section: {
+            key: value
+            for key, value in everything[section].items()
+            if key not in PACE.get(section, ())
+        }
+        for section in sections
+    }
+    if experiments:
+        chosen["experiments"] = {
+            name: {
+                key: value
+                for key, value in everything["experiments"][name].items()
+                if key not in EXPERIMENT_PACE
+            }
+            for name in experiments
+        }
+    return as_json(chosen)
+
+
+def settings_of_experiment(*sections):
+    """As :func:`settings_of`, for a rule with the wildcard ``experiment``."""
+    return lambda wildcards: settings_of(*sections, experiments=[wildcards.experiment])
+
+
+def day_of(wildcards):
+    return RecorderDay(wildcards.recorder, wildcards.date)
+
+
+def recordings_of(wildcards):
+    """Fingerprint of what lies on the cards for a recorder-day."""
+    indexed = ON_CARDS.get(day_of(wildcards))
+    return indexed.fingerprint if indexed else "no recordings left"
+
+
+def season_fingerprint():
+    return fingerprint(
+        [[str(day), ON_CARDS[day].fingerprint] for day in sorted(ON_CARDS)]
+    )
+
+
+def training_pool():
+    """The recorder-days the training set was, or will be, drawn from.
+
+    Once drawn it is frozen: the input lists of training, clustering and map stay what they were, so
+    new recorder-days do not start them again. ``training_set.edition`` thaws it, on purpose.
+    """
+    if RESULTS.training_receipt.exists():
+        receipt = json.loads(RESULTS.training_receipt.read_text())
+        if receipt["edition"] == SETTINGS.training_set.edition:
+            return [RecorderDay(*day) for day in receipt["pool"]]
+    return DAYS
+
+
+POOL = training_pool()
+
+
+def listed(days):
+    """Recorder-days as the option --days takes them."""
+    return ",".join(map(str, days))
+
+
+# Paths with wildcards, from the same place as everybody else's.
+ANY_DAY = RecorderDay("{recorder}", "{date}")
+ANY = RESULTS.experiment("{experiment}")
+
+
+wildcard_constraints:
+    recorder=r"[^/]+",
+    date=r"\d{4}-\d{2}-\d{2}",
+    experiment="|".join(EXPERIMENTS),

@@ -1,0 +1,24 @@
+# One experiment's backbone. Checkpoints and log.jsonl lie beside the model and are not outputs:
+# Snakemake removes outputs before it runs a job again, and the training must go on from them.
+rule train_experiment:
+    input:
+        windows=RESULTS.training_windows,
+        spectrograms=ancient([RESULTS.spectrograms_receipt(day) for day in POOL]),
+    output:
+        ANY.model,
+    log:
+        RESULTS.root / "logs" / "train" / "{experiment}.log",
+    benchmark:
+        RESULTS.root / "benchmarks" / "train" / "{experiment}.tsv"
+    conda:
+        "../../envs/learning.yaml"
+    threads: 16
+    resources:
+        mem_mb=24000,
+        runtime=720,
+        gpu=1,
+    params:
+        settings=settings_of_experiment("spectrogram"),
+    shell:
+        "dawnchorus train {PLACE} --settings {params.settings:q}"
+        " --experiment {wildcards.experiment} > {log:q} 2>&1"
