@@ -253,6 +253,8 @@ class Embedding(Section):
 
     batch_size: Positive = 256
     """Windows per forward pass; the result does not depend on it."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the forward pass on a GPU (bf16 is faster and coarser); a CPU computes in fp32 always."""
 
 
 class Clustering(Section):

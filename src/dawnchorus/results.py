@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,6 +205,27 @@ class Results:
             for path in (self.root / "spectrograms").glob("*/*.json")
             if not path.name.startswith(".")
         )
+
+
+    def receipts_without_data(
+        self, days: Iterable[RecorderDay], experiments: Iterable[str]
+    ) -> list[Path]:
+        """Return receipts whose store or table somebody has deleted; their step must run again."""
+        pairs = []
+        spaces = [self.experiment(name) for name in experiments]
+        for day in days:
+            pairs.append((self.spectrograms_receipt(day), self.spectrograms(day)))
+            pairs.append((self.detections_receipt(day), self.detections(day)))
+            for space in spaces:
+                pairs.append((space.embeddings_receipt(day), space.embeddings(day)))
+                pairs.append((space.assignment_receipt(day), space.assignment(day)))
+        return [
+            receipt
+            for receipt, data in pairs
+            if not data.exists()
+            and receipt.exists()
+            and read_receipt(receipt).get("verdict") != SET_ASIDE
+        ]
 
 
 @dataclass(frozen=True)

@@ -161,3 +161,12 @@ wildcard_constraints:
     recorder=r"[^/]+",
     date=r"\d{4}-\d{2}-\d{2}",
     experiment="|".join(EXPERIMENTS),
+
+
+# A receipt stands for a store that Snakemake does not watch. Where the store was deleted, the step
+# is asked for again, as if by --forcerun. (The linter parses without any request.)
+if workflow.dag_settings is not None:
+    workflow.dag_settings.forcerun = frozenset(workflow.dag_settings.forcerun) | {
+        str(receipt)
+        for receipt in one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS)
+    }

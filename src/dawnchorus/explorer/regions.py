@@ -71,14 +71,13 @@ class Membership:
 
     def _inside(self, corners: NDArray[np.float64]) -> NDArray[np.int64]:
         low, high = np.searchsorted(self._y, [corners[:, 1].min(), corners[:, 1].max()])
-        within_y = self._y[low:high]
+        within_x, within_y = self._x[low:high], self._y[low:high].astype(np.float64)
         inside = np.zeros(high - low, dtype=bool)
         for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             if y1 == y2:
                 continue  # a horizontal line upward of the point crosses it nowhere
             # Half-open in y: a corner belongs to the edge above it only, so no crossing counts twice.
             first, last = np.searchsorted(within_y, [min(y1, y2), max(y1, y2)])
-            ys = within_y[first:last].astype(np.float64)
-            crossing = x1 + (ys - y1) * ((x2 - x1) / (y2 - y1))
-            inside[first:last] ^= self._x[low + first : low + last] < crossing
+            crossing = x1 + (within_y[first:last] - y1) * ((x2 - x1) / (y2 - y1))
+            inside[first:last] ^= within_x[first:last] < crossing
         return np.sort(self._rows[low:high][inside]).astype(np.int64)

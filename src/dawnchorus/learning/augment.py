@@ -176,7 +176,7 @@ def view(decibels: Tensor, crop: Crop, drawn: Draw, scale: Scale) -> Tensor:
         Normalised.
     """
     device = decibels.device
-    grid = sampling_grid(crop, drawn).to(device, non_blocking=True)
+    grid = sampling_grid(crop, drawn, device)
     out = _resample(decibels, grid)
     # Which windows are mixed is known on the CPU: no waiting for the device, no work for the others.
     rows = torch.nonzero(drawn.mixed).squeeze(1)
@@ -205,7 +205,7 @@ def mix(x: Tensor, y: Tensor, share: Tensor) -> Tensor:
     return torch.logaddexp(own, other).div_(LN10_OVER_10)
 
 
-def sampling_grid(crop: Crop, drawn: Draw) -> Tensor:
+def sampling_grid(crop: Crop, drawn: Draw, device: torch.device) -> Tensor:
     """Where a crop's cells lie in the window, for ``grid_sample`` (-1 and 1 are the outer edges).
 
     Returns
@@ -215,8 +215,8 @@ def sampling_grid(crop: Crop, drawn: Draw) -> Tensor:
     """
 
     def places(start: Tensor, share: Tensor, size: int) -> Tensor:
-        cell = (torch.arange(size) + 0.5) / size
-        return 2 * (start[:, None] + share[:, None] * cell) - 1
+        cell = (torch.arange(size, device=device) + 0.5) / size
+        return 2 * (start.to(device)[:, None] + share.to(device)[:, None] * cell) - 1
 
     mel = places(drawn.mel_start, drawn.mel_share, crop.mels)[:, :, None]
     time = places(drawn.time_start, drawn.time_share, crop.frames)[:, None, :]
@@ -248,4 +248,6 @@ def stream(*numbers: int) -> int:
 
 
 def _resample(decibels: Tensor, grid: Tensor) -> Tensor:
-    return F.grid_sample(decibels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(
+        decibels, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )

@@ -147,7 +147,9 @@ def build(
         If the size is unknown or the window does not divide into patches.
     """
     if backbone not in SIZES:
-        raise DawnChorusError(f"{backbone!r} is no backbone", "backbone", f"take {', '.join(SIZES)}")
+        raise DawnChorusError(
+            f"{backbone!r} is no backbone", "backbone", f"take {', '.join(SIZES)}"
+        )
     check_shape(patch, mels, frames)
     size = SIZES[backbone]
     return VisionTransformer(

@@ -44,7 +44,9 @@ def shared_codes(ranks: Ranks, shape: tuple[int, int, int], fill: Fill) -> NDArr
         return codes
     path = ""
     if ranks.local_rank == 0:
-        with tempfile.NamedTemporaryFile(prefix="dawnchorus-", suffix=".codes", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            prefix="dawnchorus-", suffix=".codes", delete=False
+        ) as file:
             path = file.name
         written = np.memmap(path, dtype=np.uint8, mode="w+", shape=shape)
         fill(written)

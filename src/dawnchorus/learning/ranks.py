@@ -89,7 +89,9 @@ def choose_device(wished: str, local_rank: int = 0) -> torch.device:
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
-        raise DawnChorusError(f"{wished!r} is no device", "--device", "take auto, cpu, cuda or cuda:0")
+        raise DawnChorusError(
+            f"{wished!r} is no device", "--device", "take auto, cpu, cuda or cuda:0"
+        )
     if device.type == "cpu":
         return torch.device("cpu")
     number = local_rank if device.index is None else device.index
@@ -109,7 +111,9 @@ def joined(wished: str) -> Iterator[Ranks]:
     device = choose_device(wished, local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=world)
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=world
+    )
     try:
         yield Ranks(rank, world, local_rank, device)
     finally:

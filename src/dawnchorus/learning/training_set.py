@@ -11,6 +11,7 @@ days do not change it, only other settings or a higher ``training_set.edition`` 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,74 @@ def pool(results: Results) -> list[RecorderDay]:
     return [RecorderDay(*day) for day in read_receipt(results.training_receipt)["pool"]]
 
 
+@dataclass(frozen=True)
+class FrozenSet:
+    """The training set as a training uses it.
+
+    Attributes
+    ----------
+    table : DataFrame
+        The windows that are still there.
+    lost : int
+        How many of the drawn windows have lost their source since.
+    spectrograms : str
+        Fingerprint of the parameters of the stores.
+    db_min, db_step : float
+        Decibels of code 0, and per code.
+    """
+
+    results: Results
+    table: pl.DataFrame
+    lost: int
+    spectrograms: str
+    db_min: float
+    db_step: float
+
+    @property
+    def fingerprint(self) -> str:
+        """Of which windows these are and how their spectrograms were made."""
+        return table_fingerprint(self.table, self.spectrograms)
+
+    def fill(self, codes: NDArray[np.uint8]) -> None:
+        """Read all windows into an array of uint8, (windows, mels, frames)."""
+        load_codes(self.results, self.table, codes)
+
+
+def open_frozen(results: Results) -> FrozenSet:
+    """Open the frozen training set; windows whose source is lost are left out, and said so.
+
+    Raises
+    ------
+    DawnChorusError
+        If it was not drawn yet, all of its windows are lost, or the spectrograms were made anew with
+        other settings than those it was drawn from.
+    """
+    drawn = read_table(results)
+    receipt = read_receipt(results.training_receipt)
+    index = find(results, drawn)
+    table = drawn.filter(pl.Series(index >= 0))
+    lost = drawn.height - table.height
+    if table.height == 0:
+        raise DawnChorusError(
+            "none of its windows is in the spectrogram stores any more",
+            results.training_windows,
+            "raise training_set.edition and run `dawnchorus sample`",
+        )
+    if lost:
+        say(f"{results.training_windows}: {lost} of {drawn.height} windows have lost their source")
+    spectrograms = receipt["parameters"]["spectrograms"]
+    days = [day for day, _ in _by_day(table)]
+    for day in days:
+        if read_receipt(results.spectrograms_receipt(day))["parameters"] != spectrograms:
+            raise DawnChorusError(
+                "its spectrograms were made with other settings than the training set was drawn from",
+                results.spectrograms(day),
+                "run `dawnchorus sample` again",
+            )
+    low, next_to_low = _open(results, days[0]).db(np.array([0, 1], dtype=np.uint8)).tolist()
+    return FrozenSet(results, table, lost, spectrograms, low, next_to_low - low)
+
+
 def read_table(results: Results) -> pl.DataFrame:
     """Read the frozen training set.
 
@@ -125,7 +194,9 @@ def read_table(results: Results) -> pl.DataFrame:
     try:
         return pl.read_parquet(path, columns=list(SCHEMA))
     except (pl.exceptions.PolarsError, OSError):
-        raise DawnChorusError("is not a training set", path, "run `dawnchorus sample` again") from None
+        raise DawnChorusError(
+            "is not a training set", path, "run `dawnchorus sample` again"
+        ) from None
 
 
 def table_fingerprint(table: pl.DataFrame, spectrograms: str) -> str:
@@ -243,7 +314,9 @@ def _draw(
     activities = None
     if activity_weight > 0:
         # Four bytes per window of the season: 35 MB for the reference season's 8.69 million.
-        every = [_open(results, day).activity for day in tracked(days, "ranking", len(days), "days")]
+        every = [
+            _open(results, day).activity for day in tracked(days, "ranking", len(days), "days")
+        ]
         activities = np.sort(np.concatenate(every))
 
     strata_of: dict[RecorderDay, slice] = {}
@@ -325,4 +398,3 @@ def _by_day(table: pl.DataFrame) -> Iterator[tuple[RecorderDay, NDArray[np.int64
 
 def _days(table: pl.DataFrame) -> int:
     return table.select("recorder", "date").n_unique()
-

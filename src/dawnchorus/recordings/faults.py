@@ -51,6 +51,7 @@ _TABLE = (
     Fault("DC007", "breaks off while being decoded", "partial", _KEPT),
     # --- The header lies but every sample is there.
     Fault("FL005", "the header's sizes are 44 bytes too large", "ok", _USED),
+    Fault("FL010", "the header says twice as many frames as there are", "ok", _USED),
     Fault("FL012", "the header says there are no samples, but there are", "ok", _USED),
     # --- The clock.
     Fault("OE001", "no date in the name", "set aside", _ASIDE),
@@ -59,8 +60,13 @@ _TABLE = (
     Fault("FL008", "a space for a zero in the date", "ok", _USED),
     # --- Not below a recorder, or not a recording.
     Fault("DC003", "not a recording", "left alone", _ALONE),
+    Fault("FL011", "partial file of a Frontier Labs recorder", "left alone", _ALONE),
     Fault("DC008", "lies beside the recorders' folders, not in one", "set aside", _ASIDE),
-    Fault("DC009", "still being copied", "set aside", "waits for the next scan"),
+    Fault("DC009", "still being copied", "set aside", "waits for a later scan"),
+    Fault("DC010", "a name that is not printable UTF-8", "set aside", _ASIDE),
+    # --- The header and the deployments against the name.
+    Fault("OA004", "the header's clock differs from the name's", "ok", "used; the name is believed"),
+    Fault("DC011", "no deployment covers it", "ok", "used, without a place"),
 )
 
 FAULTS: dict[str, Fault] = {fault.code: fault for fault in _TABLE}

@@ -1,0 +1,1 @@
+"""Order in the output space: clusters, their cards, and a 2-D map to look at."""

@@ -1,0 +1,176 @@
+"""The windows that a clustering or a map is fitted on.
+
+In: the recorder-days of the training set's pool, with their embeddings. Out: a seeded draw, uniform
+over all their windows, with the vectors; only the rows drawn are read. Memory is that of the draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from dawnchorus.clustering.sphere import unit
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.progress import tracked
+from dawnchorus.results import (
+    SET_ASIDE,
+    RecorderDay,
+    Results,
+    fingerprint,
+    read_receipt,
+)
+from dawnchorus.vectors import VectorStore
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A recorder-day with embeddings: how many, by which model, their fingerprint."""
+
+    day: RecorderDay
+    windows: int
+    dimension: int
+    model: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class FitSample:
+    """What :func:`draw` gives.
+
+    Attributes
+    ----------
+    windows : DataFrame
+        recorder, date, recording, offset, time; sorted by recorder-day, then as in the store.
+    vectors : float32 array (n, d)
+        Unit vectors, one per row of ``windows``.
+    available : int
+        Windows there were to draw from.
+    """
+
+    windows: pl.DataFrame
+    vectors: NDArray[np.float32]
+    available: int
+
+
+def embedded_day(results: Results, experiment: str, day: RecorderDay) -> Embedded | None:
+    """Return what the receipt of a recorder-day's embeddings says; None if it was set aside.
+
+    Raises
+    ------
+    DawnChorusError
+        If it was not embedded yet.
+    """
+    path = results.experiment(experiment).embeddings_receipt(day)
+    receipt = read_receipt(path)
+    if receipt.get("verdict") == SET_ASIDE:
+        return None
+    try:
+        return Embedded(
+            day,
+            int(receipt["windows"]),
+            int(receipt["dimension"]),
+            str(receipt["model"]),
+            str(receipt["fingerprint"]),
+        )
+    except KeyError as error:
+        raise DawnChorusError(
+            f"is no receipt of embeddings: it lacks {error}", path, "delete it and run embed again"
+        ) from None
+
+
+def embedded_days(results: Results, experiment: str, days: Sequence[RecorderDay]) -> list[Embedded]:
+    """Return the recorder-days that have embeddings, sorted; all by one model.
+
+    Raises
+    ------
+    DawnChorusError
+        If a day was not embedded yet, none has a window, or models differ.
+    """
+    found = [embedded_day(results, experiment, day) for day in sorted(set(days))]
+    usable = [one for one in found if one is not None and one.windows]
+    where = results.experiment(experiment).root / "embeddings"
+    if not usable:
+        raise DawnChorusError(
+            f"none of {len(found)} recorder-days has a window",
+            where,
+            "look at inventory/faults.tsv",
+        )
+    for one in usable[1:]:
+        if one.model != usable[0].model:
+            raise DawnChorusError(
+                f"{usable[0].day} and {one.day} were embedded by different models",
+                where,
+                f"run `dawnchorus embed --experiment {experiment}` for all recorder-days again",
+            )
+    return usable
+
+
+def embeddings_fingerprint(days: Sequence[Embedded]) -> str:
+    """Fingerprint of the embeddings of some recorder-days together."""
+    return fingerprint([[one.day.recorder, one.day.date, one.fingerprint] for one in days])
+
+
+def draw(
+    results: Results, experiment: str, days: Sequence[Embedded], windows: int, seed: int
+) -> FitSample:
+    """Draw windows, each with the same chance, without replacement.
+
+    Parameters
+    ----------
+    results : Results
+    experiment : str
+    days : sequence of Embedded
+        From :func:`embedded_days`.
+    windows : int
+        How many; all, if there are fewer.
+    seed : int
+        The same seed, days and counts give the same draw.
+    """
+    counts = np.array([one.windows for one in days], dtype=np.int64)
+    available = int(counts.sum())
+    generator = np.random.default_rng(seed)
+    if windows < available:
+        drawn = np.sort(generator.choice(available, size=windows, replace=False, shuffle=False))
+    else:
+        drawn = np.arange(available)
+    first = np.concatenate([[0], np.cumsum(counts)])
+    cuts = np.searchsorted(drawn, first)
+
+    vectors = np.empty((len(drawn), days[0].dimension), dtype=np.float32)
+    tables: list[pl.DataFrame] = []
+    work = [number for number in range(len(days)) if cuts[number] < cuts[number + 1]]
+    for number in tracked(work, "reading embeddings", len(work), "days"):
+        one, part = days[number], slice(cuts[number], cuts[number + 1])
+        rows = drawn[part] - first[number]
+        store = VectorStore.open(results.experiment(experiment).embeddings(one.day))
+        if len(store) != one.windows:
+            raise DawnChorusError(
+                f"holds {len(store)} vectors, its receipt says {one.windows}",
+                store.path,
+                "delete both and run embed again",
+            )
+        vectors[part] = unit(store.take(rows))
+        names = np.array(store.recordings, dtype=object)
+        tables.append(
+            pl.DataFrame(
+                {
+                    "recorder": [one.day.recorder] * len(rows),
+                    "date": [one.day.date] * len(rows),
+                    "recording": names[store.recording[rows]].tolist(),
+                    "offset": store.offset[rows],
+                    "time": store.time[rows],
+                },
+                schema={
+                    "recorder": pl.String,
+                    "date": pl.String,
+                    "recording": pl.String,
+                    "offset": pl.Int64,
+                    "time": pl.Datetime("us"),
+                },
+            )
+        )
+    return FitSample(pl.concat(tables), vectors, available)

@@ -1,0 +1,325 @@
+"""The output space as the explorer shows it: one row per window, in columns.
+
+In: the map points of an experiment, joined with the clusters, BirdNET's detections and the inventory.
+Out: :class:`OutputSpace`, numpy columns of one length, and the same columns as bytes for the browser.
+
+A row's number identifies its window as long as the server runs; regions and labels never name it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import xxhash
+from numpy.typing import NDArray
+
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.explorer.regions import Membership
+from dawnchorus.progress import tracked
+from dawnchorus.results import ExperimentResults, RecorderDay, Results
+
+NONE = 65_535
+"""Code that stands for "not known" in the 16-bit columns."""
+BIRDNET_SECONDS = 3
+"""BirdNET's windows lie at multiples of 3 s, whatever the spectrograms' windows are."""
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class OutputSpace:
+    """All placed windows of an experiment, sorted by recorder, date and the order of the day.
+
+    Attributes
+    ----------
+    map, clusters : str
+        Fingerprints of the fitted projection and of the fitted clusters (None without clusters).
+    days : list of RecorderDay
+    inventory : polars.DataFrame
+        One row per recording that the windows name: recording, start_utc (datetime, null if the
+        inventory does not know it), sample_rate, known (bool).
+    x, y : float32 array (n,)
+    cluster, recorder, hour, species : uint16 array (n,)
+        Codes; hour is the local hour of the window's start; :data:`NONE` where there is none.
+    confidence : float32 array (n,)
+        Of the best detection; 0 without one.
+    recording : int32 array (n,)
+        Row of ``inventory``.
+    offset : int64 array (n,)
+        First sample of the window, at the file's own rate.
+    day : int32 array (n,)
+        Index into ``days``.
+    """
+
+    experiment: str
+    map: str
+    clusters: str | None
+    window_seconds: float
+    days: list[RecorderDay]
+    inventory: pl.DataFrame
+    recorders: list[str]
+    species_names: list[tuple[str, str]]
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    cluster: NDArray[np.uint16]
+    recorder: NDArray[np.uint16]
+    hour: NDArray[np.uint16]
+    species: NDArray[np.uint16]
+    confidence: NDArray[np.float32]
+    recording: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    day: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @cached_property
+    def membership(self) -> Membership:
+        """Finds the rows in a region."""
+        return Membership(self.x, self.y, self.cluster)
+
+    @cached_property
+    def _facts(self) -> dict[str, list[Any]]:
+        return self.inventory.to_dict(as_series=False)
+
+    def window(self, row: int) -> dict[str, Any]:
+        """Say which window a row is.
+
+        Returns
+        -------
+        dict
+            recorder, date, recording, offset, start_s (from the recording's start, None if the
+            recording is not in the inventory), time (UTC, ISO 8601), known (in the inventory).
+        """
+        number = int(self.recording[row])
+        facts = {name: column[number] for name, column in self._facts.items()}
+        start_s = time = None
+        if facts["known"]:
+            start_s = float(self.offset[row]) / facts["sample_rate"]
+            if facts["start_utc"] is not None:
+                time = np.datetime64(facts["start_utc"], "us") + np.timedelta64(
+                    round(start_s * 1e6), "us"
+                )
+        day = self.days[int(self.day[row])]
+        return {
+            "recorder": day.recorder,
+            "date": day.date,
+            "recording": facts["recording"],
+            "offset": int(self.offset[row]),
+            "start_s": start_s,
+            "time": None if time is None else f"{time}Z",
+            "known": facts["known"],
+        }
+
+    def columns(self) -> tuple[bytes, list[dict[str, Any]]]:
+        """Return the columns for the browser, little-endian, one behind the other.
+
+        Returns
+        -------
+        (bytes, list of dict)
+            The bytes, and name, dtype and first byte of every column; the 4-byte columns stand
+            first, so each lies at a multiple of its item size.
+        """
+        parts, layout, position = [], [], 0
+        for name, dtype in (
+            ("x", "<f4"), ("y", "<f4"), ("confidence", "<f4"),
+            ("cluster", "<u2"), ("recorder", "<u2"), ("hour", "<u2"), ("species", "<u2"),
+        ):  # fmt: skip
+            part = np.ascontiguousarray(getattr(self, name), dtype).tobytes()
+            layout.append({"name": name, "dtype": dtype, "start": position})
+            parts.append(part)
+            position += len(part)
+        return b"".join(parts), layout
+
+
+def experiments_with_map(results: Results) -> list[str]:
+    """Return the experiments whose map is fitted, by name."""
+    return sorted(path.parts[-3] for path in results.root.glob("*/map/projection.safetensors"))
+
+
+def choose_experiment(results: Results, experiment: str | None) -> str:
+    """Return ``experiment``, or the only one that has a map.
+
+    Raises
+    ------
+    DawnChorusError
+        If there is none, it is not there, or there are several to choose from.
+    """
+    there = experiments_with_map(results)
+    if experiment is None and len(there) == 1:
+        return there[0]
+    if not there:
+        raise DawnChorusError("holds no map of any experiment", results.root, "run the workflow first")
+    if experiment is None:
+        raise DawnChorusError(
+            f"there are maps of {', '.join(there)}", results.root, "choose one with --experiment"
+        )
+    if experiment not in there:
+        raise DawnChorusError(
+            f"there is no map of {experiment!r}", results.root, f"there is {', '.join(there)}"
+        )
+    return experiment
+
+
+def _file_fingerprint(path: Path) -> str:
+    hasher = xxhash.xxh3_128()
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def load(results: Results, experiment: str, window_seconds: float) -> OutputSpace:
+    """Read the map of an experiment and what is known of its windows.
+
+    Raises
+    ------
+    DawnChorusError
+        If no window is placed, or the inventory is missing.
+    """
+    paths = results.experiment(experiment)
+    days = sorted(
+        RecorderDay(path.parent.name, path.stem)
+        for path in (paths.root / "map").glob("*/*.parquet")
+        if not path.name.startswith(".")
+    )
+    if not days:
+        raise DawnChorusError(
+            "no window is placed in the map", paths.root / "map", "run 'dawnchorus map' first"
+        )
+    if not results.recordings.is_file():
+        raise DawnChorusError("is not there", results.recordings, "run 'dawnchorus scan' first")
+    inventory = (
+        pl.read_parquet(
+            results.recordings,
+            columns=["recording", "start_utc", "utc_offset_minutes", "sample_rate"],
+        )
+        .filter(pl.col("sample_rate") > 0)
+        .unique("recording", keep="first", maintain_order=True)
+        .with_columns(known=pl.lit(value=True))
+    )
+    parts = [
+        _read_day(results, paths, day, number, inventory, window_seconds)
+        for number, day in enumerate(tracked(days, "reading the map", len(days), "recorder-days"))
+    ]
+    windows = pl.concat(parts)
+    return _assemble(experiment, paths, days, inventory, windows, window_seconds)
+
+
+def _read_day(
+    results: Results,
+    paths: ExperimentResults,
+    day: RecorderDay,
+    number: int,
+    inventory: pl.DataFrame,
+    window_seconds: float,
+) -> pl.DataFrame:
+    """One recorder-day in the order of its map points; null where something is not known."""
+    windows = pl.read_parquet(paths.points(day), columns=["recording", "offset", "x", "y"])
+    windows = windows.join(inventory, on="recording", how="left", maintain_order="left")
+    if paths.assignment(day).is_file():
+        clusters = pl.read_parquet(
+            paths.assignment(day), columns=["recording", "offset", "cluster"]
+        )
+        windows = windows.join(
+            clusters, on=["recording", "offset"], how="left", maintain_order="left"
+        )
+    else:
+        windows = windows.with_columns(cluster=pl.lit(None, pl.Int32))
+    rate = pl.col("sample_rate")
+    # The detection of the BirdNET window that holds this window's middle.
+    step = (rate * BIRDNET_SECONDS).cast(pl.Int64)
+    middle = pl.col("offset") + (rate * window_seconds / 2).cast(pl.Int64)
+    windows = windows.with_columns(heard=middle // step * step)
+    detections = pl.DataFrame(
+        schema={
+            "recording": pl.String, "heard": pl.Int64, "species": pl.String,
+            "common_name": pl.String, "confidence": pl.Float32,
+        }
+    )  # fmt: skip
+    if results.detections(day).is_file():
+        detections = (
+            pl.read_parquet(
+                results.detections(day),
+                columns=["recording", "offset", "species", "common_name", "confidence"],
+            )
+            .rename({"offset": "heard"})
+            .sort(["confidence", "species"], descending=[True, False])
+            .unique(["recording", "heard"], keep="first", maintain_order=True)
+        )
+    windows = windows.join(
+        detections, on=["recording", "heard"], how="left", maintain_order="left"
+    )
+    start = pl.col("start_utc").cast(pl.Datetime("us", "UTC")).dt.timestamp("us")
+    local = start + pl.col("offset") * 1_000_000 // rate + pl.col("utc_offset_minutes") * 60_000_000
+    return windows.select(
+        "recording",
+        "offset",
+        pl.col("x", "y").cast(pl.Float32),
+        pl.col("cluster").cast(pl.Int32),
+        "species",
+        "common_name",
+        pl.col("confidence").fill_null(0).cast(pl.Float32),
+        hour=(local % (24 * HOUR_US) // HOUR_US).cast(pl.UInt16),
+        day=pl.lit(number, pl.Int32),
+    )
+
+
+def _assemble(
+    experiment: str,
+    paths: ExperimentResults,
+    days: list[RecorderDay],
+    inventory: pl.DataFrame,
+    windows: pl.DataFrame,
+    window_seconds: float,
+) -> OutputSpace:
+    names = windows.select(pl.col("recording").unique(maintain_order=True))
+    facts = names.join(inventory, on="recording", how="left", maintain_order="left").select(
+        "recording", "start_utc", "sample_rate", pl.col("known").fill_null(value=False)
+    )
+    recorders = sorted({day.recorder for day in days})
+    species = (
+        windows.filter(pl.col("species").is_not_null())
+        .group_by("species")
+        .agg(pl.col("common_name").first(), pl.len())
+        .sort(["len", "species"], descending=[True, False])
+    )
+    number_of = pl.DataFrame(
+        {"recording": facts["recording"], "number": np.arange(len(facts), dtype=np.int32)}
+    )
+    code_of = pl.DataFrame(
+        {"species": species["species"], "code": np.arange(len(species), dtype=np.uint16)}
+    )
+    windows = windows.join(number_of, on="recording", how="left", maintain_order="left").join(
+        code_of, on="species", how="left", maintain_order="left"
+    )
+    day = windows["day"].to_numpy()
+    recorder_of_day = np.array([recorders.index(item.recorder) for item in days], dtype=np.uint16)
+
+    def codes(name: str) -> NDArray[np.uint16]:
+        return windows[name].fill_null(NONE).cast(pl.UInt16).to_numpy()
+
+    return OutputSpace(
+        experiment=experiment,
+        map=_file_fingerprint(paths.projection),
+        clusters=_file_fingerprint(paths.centroids) if paths.centroids.is_file() else None,
+        window_seconds=window_seconds,
+        days=days,
+        inventory=facts,
+        recorders=recorders,
+        species_names=list(zip(species["species"], species["common_name"], strict=True)),
+        x=windows["x"].to_numpy(),
+        y=windows["y"].to_numpy(),
+        cluster=codes("cluster"),
+        recorder=recorder_of_day[day],
+        hour=codes("hour"),
+        species=codes("code"),
+        confidence=windows["confidence"].to_numpy(),
+        recording=windows["number"].to_numpy(),
+        offset=windows["offset"].to_numpy(),
+        day=day,
+    )

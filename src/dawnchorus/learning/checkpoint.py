@@ -1,0 +1,196 @@
+"""Checkpoints of a training: whole or not there, without pickle.
+
+Layout below ``{experiment}/checkpoints/``::
+
+    {lineage}/step-00001234/state.safetensors    method.<name>                 all of the method's state
+                                                 optimizer.<moment>.<name>     all of the optimiser's
+    {lineage}/step-00001234/state.json           step, generation, and what the tensors cannot say
+
+A *lineage* is the fingerprint of everything that decides the course of a training (settings, training
+set): only a checkpoint of the same lineage is resumed. Generations count the lineages of an
+experiment, so that a warm start finds the latest without a clock.
+
+What a step draws at random depends on (seed, step, process) alone, so the step is also the position
+of the sampler, of the schedules and of every process's random numbers.
+
+A checkpoint is written to a temporary sibling, synced and renamed: killed at any moment, the one
+before it is still there and whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.learning.method import Method
+from dawnchorus.progress import say
+from dawnchorus.results import publishing, sync
+
+STATE, TENSORS = "state.json", "state.safetensors"
+STEP = re.compile(r"step-(\d{8,})")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    path: Path
+    step: int
+    generation: int
+    skipped: int
+    """Steps not taken in a row, up to here, because of a bad loss."""
+
+
+def complete(lineage: Path) -> list[Checkpoint]:
+    """Return a lineage's complete checkpoints, oldest first."""
+    found = []
+    for path in lineage.glob("step-*"):
+        if STEP.fullmatch(path.name) and (state := _state(path)) is not None:
+            found.append(Checkpoint(path, state["step"], state["generation"], state["skipped"]))
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def latest_of_others(checkpoints: Path, lineage: str) -> Checkpoint | None:
+    """Return the last checkpoint of the latest other lineage: what a warm start starts from."""
+    others = [
+        complete(path)[-1]
+        for path in sorted(checkpoints.glob("*"))
+        if path.is_dir() and path.name != lineage and complete(path)
+    ]
+    return max(others, key=lambda checkpoint: checkpoint.generation, default=None)
+
+
+def save(
+    lineage: Path,
+    step: int,
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    *,
+    generation: int,
+    skipped: int,
+    keep: int,
+) -> Path:
+    """Write a checkpoint, then remove all but the last ``keep`` of its lineage.
+
+    Parameters
+    ----------
+    lineage : Path
+        ``checkpoints/{lineage}``.
+    step : int
+        Steps done.
+    method, optimizer
+        Their whole state is written.
+    generation, skipped : int
+        See :class:`Checkpoint`.
+    keep : int
+        At least 1.
+    """
+    tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
+    for name, parameter in method.learned():
+        for moment, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{moment}.{name}"] = value
+    state = {"step": step, "generation": generation, "skipped": skipped}
+    path = lineage / f"step-{step:08d}"
+    with publishing(path) as partial:
+        partial.mkdir()
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())},
+            partial / TENSORS,
+        )
+        sync(partial / TENSORS)
+        (partial / STATE).write_text(json.dumps(state, sort_keys=True) + "\n", encoding="utf-8")
+        sync(partial / STATE)
+    for old in complete(lineage)[:-keep]:
+        shutil.rmtree(old.path)
+    return path
+
+
+def restore(checkpoint: Checkpoint, method: Method, optimizer: torch.optim.Optimizer) -> None:
+    """Put a checkpoint's state into a method and its optimiser.
+
+    Raises
+    ------
+    DawnChorusError
+        If the file cannot be read or does not fit.
+    """
+    tensors = _tensors(checkpoint)
+    _load_method(checkpoint, method, tensors)
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, moment, name = key.split(".", 2)
+            moments.setdefault(name, {})[moment] = value
+    for name, parameter in method.learned():
+        if name in moments:
+            held = moments[name]
+            optimizer.state[parameter] = {key: held[key].to(parameter.device) for key in held}
+
+
+def restore_weights(checkpoint: Checkpoint, method: Method) -> None:
+    """Put only the method's state (networks, heads, averages) in: a warm start.
+
+    Raises
+    ------
+    DawnChorusError
+        If the networks are of another shape.
+    """
+    _load_method(checkpoint, method, _tensors(checkpoint))
+
+
+def remove_others(checkpoints: Path, lineage: str) -> None:
+    """Remove all lineages but one: the trainings before this one, now that it is finished."""
+    for path in checkpoints.glob("*"):
+        if path.is_dir() and path.name != lineage:
+            shutil.rmtree(path)
+
+
+def remove_leftovers(checkpoints: Path) -> None:
+    """Remove what a killed process was writing."""
+    for path in checkpoints.glob("*/.step-*"):
+        shutil.rmtree(path)
+
+
+def _state(path: Path) -> dict[str, Any] | None:
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        say(f"{path}: not a whole checkpoint; passed over")
+        return None
+    return state if (path / TENSORS).exists() else None
+
+
+def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    try:
+        return load_file(checkpoint.path / TENSORS)
+    except (SafetensorError, OSError):
+        raise DawnChorusError(
+            "the checkpoint cannot be read",
+            checkpoint.path,
+            "delete it; the one before it is taken",
+        ) from None
+
+
+def _load_method(checkpoint: Checkpoint, method: Method, tensors: dict[str, Tensor]) -> None:
+    state = {
+        key.removeprefix("method."): value
+        for key, value in tensors.items()
+        if key.startswith("method.")
+    }
+    try:
+        method.load_state_dict(state)
+    except RuntimeError:
+        raise DawnChorusError(
+            "the checkpoint is of another network",
+            checkpoint.path,
+            "keep backbone, patch and head as they were, or set warm_start to false",
+        ) from None

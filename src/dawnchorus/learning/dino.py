@@ -1,0 +1,222 @@
+"""DINO: self-distillation without labels (Caron et al. 2021, arXiv:2104.14294), with multi-crop.
+
+In: two global views and some local ones of each window. Out: the cross-entropy of the student's
+prototypes on every view against the teacher's on the other global views. The teacher is the
+exponential moving average of the student; its output is centred by a running mean and sharpened by a
+low temperature, which together keep it from collapsing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from dawnchorus import config
+from dawnchorus.learning import backbone as backbones
+from dawnchorus.learning.augment import Crop
+from dawnchorus.learning.method import Figures, Method, spread
+from dawnchorus.learning.ranks import Ranks
+from dawnchorus.learning.schedules import Clock, cosine, linear
+
+GLOBAL_CROPS = 2
+LOCAL_FRAMES_SHARE = 3 / 8
+"""Width that local crops are resized to: 96 of 256 frames, as DINO's 96 of 224 pixels."""
+
+
+class Prototypes(nn.Module):
+    """A linear layer without bias whose rows have a norm of 1, or one that is learned.
+
+    Weight normalisation (Salimans and Kingma 2016, arXiv:1602.07868): ``gain * v / |v|``.
+    """
+
+    def __init__(self, width: int, prototypes: int, norm_fixed: bool) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(torch.empty(prototypes, width))
+        nn.init.kaiming_uniform_(self.direction, a=5**0.5)  # that of nn.Linear
+        self.gain = None if norm_fixed else nn.Parameter(torch.ones(prototypes, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (n, prototypes) for (n, width)."""
+        weight = F.normalize(self.direction, dim=1)
+        return F.linear(x, weight if self.gain is None else weight * self.gain)
+
+
+class Head(nn.Module):
+    """DINO's projection: two hidden layers, a bottleneck on the unit sphere, prototypes."""
+
+    def __init__(self, width: int, settings: config.Dino) -> None:
+        super().__init__()
+        hidden, bottleneck = settings.head_hidden, settings.head_bottleneck
+        self.layers = nn.Sequential(
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, bottleneck),
+        )
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.last = Prototypes(bottleneck, settings.out_dim, settings.norm_last_layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (n, out_dim) for (n, width)."""
+        return self.last(F.normalize(self.layers(x), dim=1))
+
+
+class Branch(nn.Module):
+    """A backbone and its head: the student, or the teacher."""
+
+    def __init__(self, backbone: VisionTransformer, head: Head, pooling: backbones.Pooling) -> None:
+        super().__init__()
+        self.backbone, self.head, self.pooling = backbone, head, pooling
+
+    def forward(self, views: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Return each view's prototypes, (b, out_dim) in float32, and all features, (views * b, d).
+
+        Views of one shape go through the backbone together.
+        """
+        together = [torch.cat(list(same)) for _, same in groupby(views, key=lambda v: v.shape)]
+        found = torch.cat([backbones.features(self.backbone, x, self.pooling) for x in together])
+        return list(self.head(found).float().split([view.shape[0] for view in views])), found
+
+
+def dino_loss(
+    teacher: Sequence[Tensor],
+    student: Sequence[Tensor],
+    center: Tensor,
+    teacher_temperature: float,
+    student_temperature: float,
+) -> tuple[Tensor, list[Tensor]]:
+    """Cross-entropy over all pairs of a teacher's and another, student's view.
+
+    Parameters
+    ----------
+    teacher : sequence of Tensor, shape (b, k)
+        Teacher's prototypes of the first views.
+    student : sequence of Tensor, shape (b, k)
+        Student's prototypes of all views, the teacher's first.
+    center : Tensor, shape (k,)
+    teacher_temperature, student_temperature : float
+
+    Returns
+    -------
+    loss : Tensor
+        Mean over pairs and windows, in nats.
+    targets : list of Tensor, shape (b, k)
+        The teacher's distributions.
+
+    Notes
+    -----
+    The sum over teachers is taken first, so that each student's view is met once:
+    ``-sum_t q_t . log p_s = n_t logsumexp(z_s) - (sum_t q_t) . z_s``.
+    """
+    targets = [F.softmax((t - center) / teacher_temperature, dim=-1) for t in teacher]
+    all_targets = torch.stack(targets).sum(dim=0)
+    total = student[0].new_zeros(())
+    terms = 0
+    for number, output in enumerate(student):
+        own = number < len(targets)
+        against = len(targets) - own
+        if against == 0:
+            continue
+        target = all_targets - targets[number] if own else all_targets
+        z = output / student_temperature
+        total = total + (against * torch.logsumexp(z, dim=-1) - (target * z).sum(dim=-1)).mean()
+        terms += against
+    return total / terms, targets
+
+
+class Dino(Method):
+    """Student and teacher, the loss between them, and what keeps the teacher from collapsing."""
+
+    center: Tensor
+
+    def __init__(
+        self, experiment: config.Experiment, mels: int, frames: int, clock: Clock, ranks: Ranks
+    ) -> None:
+        super().__init__(experiment, mels, frames, clock, ranks)
+        self.settings = experiment.dino
+        body = backbones.build(
+            experiment.backbone, experiment.patch, mels, frames, experiment.drop_path
+        )
+        width = backbones.dimension(experiment.backbone, experiment.pooling)
+        self.student = Branch(body, Head(width, self.settings), experiment.pooling)
+        # The same weights, without stochastic depth: the teacher is to be as sure as it can.
+        whole = backbones.build(experiment.backbone, experiment.patch, mels, frames)
+        self.teacher = Branch(whole, copy.deepcopy(self.student.head), experiment.pooling)
+        self.teacher.load_state_dict(self.student.state_dict())
+        self.teacher.requires_grad_(False)
+        self.register_buffer("center", torch.zeros(self.settings.out_dim))
+        self._batch_center = torch.zeros(self.settings.out_dim)
+
+    @property
+    def crops(self) -> tuple[Crop, ...]:
+        """Two global crops of the window's shape, then the local ones."""
+        variation, patch = self.experiment.augmentation, self.experiment.patch
+        local_frames = max(patch, round(self.frames * LOCAL_FRAMES_SHARE / patch) * patch)
+        whole = Crop(self.mels, self.frames, variation.global_mel, variation.global_time)
+        part = Crop(self.mels, local_frames, variation.local_mel, variation.local_time)
+        return (whole,) * GLOBAL_CROPS + (part,) * self.settings.local_crops
+
+    @property
+    def backbone(self) -> VisionTransformer:
+        """The teacher's: the average is better than the student at any time."""
+        return self.teacher.backbone
+
+    def schedules(self, step: int) -> dict[str, float]:
+        """Teacher momentum (cosine to 1) and temperature (linear, then constant)."""
+        settings, clock = self.settings, self.clock
+        return {
+            "teacher_momentum": cosine(step, clock.total_steps, settings.teacher_momentum, 1.0),
+            "teacher_temperature": linear(
+                step,
+                clock.steps(settings.temperature_warmup_epochs),
+                settings.teacher_temperature_start,
+                settings.teacher_temperature,
+            ),
+        }
+
+    def forward(self, views: list[Tensor], step: int) -> tuple[Tensor, Figures]:
+        """Return the loss and, of the teacher, how sure and how varied it is."""
+        temperature = self.schedules(step)["teacher_temperature"]
+        with torch.no_grad():
+            teacher, found = self.teacher(views[:GLOBAL_CROPS])
+        student, _ = self.student(views)
+        with torch.autocast(views[0].device.type, enabled=False):
+            loss, targets = dino_loss(
+                teacher, student, self.center, temperature, self.settings.student_temperature
+            )
+        with torch.no_grad():
+            self._batch_center = self.ranks.mean(torch.stack(teacher).mean(dim=(0, 1)))
+            entropy = torch.stack(
+                [torch.special.entr(q).sum(dim=-1).mean() for q in targets]
+            ).mean()
+            figures = {
+                "teacher_entropy": entropy,
+                "center_norm": self.center.norm(),
+                "embedding_std": spread(found),
+            }
+        return loss, figures
+
+    def before_step(self, step: int) -> None:
+        """Hold the last layer still at first, so that the prototypes do not run after noise."""
+        if step < self.clock.steps(self.settings.freeze_last_layer_epochs):
+            for parameter in self.student.head.last.parameters():
+                parameter.grad = None
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Move the teacher towards the student, and the centre towards the batch's."""
+        towards_student = 1.0 - self.schedules(step)["teacher_momentum"]
+        torch._foreach_lerp_(
+            list(self.teacher.parameters()), list(self.student.parameters()), towards_student
+        )
+        self.center.lerp_(self._batch_center, 1.0 - self.settings.center_momentum)

@@ -1,0 +1,349 @@
+"""Training a backbone without labels: the loop.
+
+In: the frozen training set and an experiment's settings. Out: ``{experiment}/model.safetensors`` (the
+backbone and how to use it), ``{experiment}/log.jsonl`` (:mod:`dawnchorus.learning.history`) and
+checkpoints (:mod:`dawnchorus.learning.checkpoint`), from which the same training goes on at the exact
+batch. With other settings or another training set it starts anew.
+
+A step depends on the weights, the seed, the step's number and the process's, and on nothing else; so
+an interrupted training ends where an uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import xxhash
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dawnchorus import __version__
+from dawnchorus.config import Experiment, Settings
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.learning import augment, backbone, checkpoint, feed, history, launch, training_set
+from dawnchorus.learning.interruption import GoOnLater, Watch
+from dawnchorus.learning.method import Method, decays
+from dawnchorus.learning.methods import METHODS
+from dawnchorus.learning.ranks import Ranks, joined, under_torchrun
+from dawnchorus.learning.sampler import EpochSampler
+from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
+from dawnchorus.learning.training_set import FrozenSet
+from dawnchorus.progress import counting, say
+from dawnchorus.results import ExperimentResults, Results, fingerprint
+
+LINES_PER_EPOCH = 50
+"""Logged steps per epoch, at most."""
+BAD_STEPS_IN_A_ROW = 3
+"""After so many steps that could not be taken, the training ends with an error."""
+ADAM_BETAS = (0.9, 0.999)
+WITHOUT_EFFECT = {"keep_checkpoints", "checkpoint_minutes", "warm_start"}
+"""Settings that do not change the course of a training: a checkpoint stays good when they change."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides the course of a training, checked before anything heavy starts."""
+
+    name: str
+    experiment: Experiment
+    frozen: FrozenSet
+    mels: int
+    frames: int
+    sampler: EpochSampler
+    clock: Clock
+
+    @property
+    def lineage(self) -> str:
+        """Fingerprint of all that decides the course of the training."""
+        decisive = self.experiment.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+        return fingerprint([decisive, self.frozen.fingerprint, self.mels, self.frames])[:16]
+
+
+def plan(settings: Settings, results: Results, experiment: str, processes: int = 1) -> Plan:
+    """Check an experiment against the training set there is.
+
+    Raises
+    ------
+    DawnChorusError
+        If the training set is missing or smaller than a batch, the window does not divide into
+        patches, or the batch does not divide among the processes.
+    """
+    wanted, shape = settings.experiment(experiment), settings.spectrogram
+    key = f"experiments.{experiment}.batch_size"
+    backbone.check_shape(wanted.patch, shape.mels, shape.frames)
+    if wanted.batch_size % processes:
+        raise DawnChorusError(
+            f"{wanted.batch_size} windows do not divide among {processes} processes",
+            key,
+            f"take a multiple of {processes}",
+        )
+    frozen = training_set.open_frozen(results)
+    windows = frozen.table.height
+    if windows < wanted.batch_size:
+        raise DawnChorusError(
+            f"{wanted.batch_size} windows are more than the {windows} of the training set",
+            key,
+            f"take at most {windows}, or draw more (training_set.windows)",
+        )
+    sampler = EpochSampler(windows, wanted.batch_size, wanted.seed)
+    clock = Clock.of(windows, wanted.batch_size, wanted.epochs)
+    return Plan(experiment, wanted, frozen, shape.mels, shape.frames, sampler, clock)
+
+
+def train(
+    settings: Settings,
+    results: Results,
+    experiment: str,
+    *,
+    device: str = "auto",
+    processes: int = 1,
+) -> dict[str, Any]:
+    """Train an experiment to its end, from its last checkpoint if there is one.
+
+    Parameters
+    ----------
+    settings : Settings
+    results : Results
+    experiment : str
+        Its name in ``settings.experiments``.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    processes : int
+        Processes on this machine (one per GPU). More than one are started with torchrun; under
+        torchrun already (``RANK`` is set), this process joins the others and the number is theirs.
+
+    Returns
+    -------
+    dict
+        ``experiment``, ``steps``, ``epochs``, ``windows``, ``dimension`` and the ``lineage``.
+
+    Raises
+    ------
+    DawnChorusError
+        If the settings do not fit the training set, or the loss is not finite again and again.
+    GoOnLater
+        (a SystemExit with status 75) after SIGTERM, when the checkpoint is written.
+    """
+    if processes > 1 and not under_torchrun():
+        plan(settings, results, experiment, processes)
+        launch.torchrun(settings, results, experiment, device, processes)
+        return _summary(plan(settings, results, experiment, processes))
+    with joined(device) as ranks, torch.random.fork_rng():
+        course = plan(settings, results, experiment, ranks.world)
+        _run(course, results.experiment(experiment), ranks)
+        return _summary(course)
+
+
+def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:
+    experiment, clock, sampler = course.experiment, course.clock, course.sampler
+    lineage = paths.checkpoints / course.lineage
+
+    # The networks, all from the seed; the same on every process.
+    torch.manual_seed(augment.stream(experiment.seed))
+    method = METHODS[experiment.method](experiment, course.mels, course.frames, clock, ranks)
+    method.to(ranks.device).train()
+    optimizer = _optimizer(method)
+
+    # Where it goes on.
+    step, generation, skipped = _resume(course, paths, method, optimizer)
+    if ranks.first:
+        checkpoint.remove_leftovers(paths.checkpoints)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        history.cut(paths.log, step)
+
+    # The training set, in memory.
+    codes = feed.shared_codes(
+        ranks, (course.frozen.table.height, course.mels, course.frames), course.frozen.fill
+    )
+    mean, std = feed.mean_and_deviation(codes, course.frozen.db_min, course.frozen.db_step)
+    scale = augment.Scale(course.frozen.db_min, course.frozen.db_step, mean, std)
+
+    network: nn.Module = method
+    if ranks.world > 1:
+        network = DistributedDataParallel(method, broadcast_buffers=False)
+    log_every = max(1, clock.steps_per_epoch // LINES_PER_EPOCH)
+    saved = logged = time.monotonic()
+    windows = 0
+
+    def save() -> None:
+        if ranks.first:
+            checkpoint.save(
+                lineage,
+                step,
+                method,
+                optimizer,
+                generation=generation,
+                skipped=skipped,
+                keep=experiment.keep_checkpoints,
+            )
+
+    with Watch() as watch, counting(f"training {course.name}", clock.total_steps, "steps") as done:
+        done(step)
+        for batch in feed.batches(codes, sampler, ranks, step, clock.total_steps):
+            # Stochastic depth draws from torch's own generator: its state follows from the step.
+            torch.manual_seed(augment.stream(experiment.seed, step, 1 + ranks.rank))
+            rates = _set_rates(optimizer, experiment, clock, step)
+            views = augment.views(
+                batch,
+                method.crops,
+                experiment.augmentation,
+                scale,
+                (experiment.seed, step),
+                ranks.rank,
+                ranks.world,
+            )
+            with torch.autocast(
+                ranks.device.type, torch.bfloat16, enabled=experiment.precision == "bf16"
+            ):
+                loss, figures = network(views, step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            method.before_step(step)
+            norm = _clip(method, experiment.clip_gradient)
+
+            # All processes decide alike: on the mean loss, the common gradient and anyone's SIGTERM.
+            common = ranks.mean(torch.stack([loss.detach(), norm, norm.new_tensor(watch.asked)]))
+            mean_loss, gradient_norm, stop = common.tolist()
+            taken = bool(common.isfinite().all())
+            if taken:
+                optimizer.step()
+                method.after_step(step)
+            skipped = 0 if taken else skipped + 1
+            step += 1
+            windows += experiment.batch_size
+            done(note=f"loss {mean_loss:.3f}")
+
+            if step % log_every == 0 or step == clock.total_steps or not taken:
+                figures = _averaged(figures, ranks)
+                now = time.monotonic()
+                if ranks.first:
+                    entry = {
+                        "step": step,
+                        "epoch": clock.epoch(step),
+                        "loss": mean_loss,
+                        **rates,
+                        **method.schedules(step - 1),
+                        **figures,
+                        "gradient_norm": gradient_norm,
+                        "windows_per_second": windows / (now - logged),
+                        "taken": taken,
+                        "batch": xxhash.xxh3_64_hexdigest(sampler.batch(step - 1).tobytes()),
+                    }
+                    history.append(paths.log, entry)
+                logged, windows = now, 0
+            if skipped >= BAD_STEPS_IN_A_ROW:
+                raise DawnChorusError(
+                    f"{skipped} steps in a row had a loss or gradient that is not finite (step {step})",
+                    f"experiments.{course.name}",
+                    "lower learning_rate or set precision to fp32; it goes on from the last checkpoint",
+                )
+            due = time.monotonic() - saved > 60 * experiment.checkpoint_minutes
+            if due or step % clock.steps_per_epoch == 0 or step == clock.total_steps or stop:
+                save()
+                saved = time.monotonic()
+            if stop and step < clock.total_steps:
+                say(f"{paths.checkpoints}: saved at step {step}; start again to go on")
+                ranks.wait()
+                raise GoOnLater
+
+    if ranks.first:
+        metadata = backbone.ModelMetadata(
+            backbone=experiment.backbone,
+            patch=experiment.patch,
+            mels=course.mels,
+            frames=course.frames,
+            pooling=experiment.pooling,
+            mean=mean,
+            std=std,
+            db_min=course.frozen.db_min,
+            db_step=course.frozen.db_step,
+            spectrograms=course.frozen.spectrograms,
+            training_set=course.frozen.fingerprint,
+            experiment=experiment.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+            version=__version__,
+        )
+        backbone.save_model(paths.model, method.backbone.state_dict(), metadata)
+        checkpoint.remove_others(paths.checkpoints, course.lineage)
+    ranks.wait()
+
+
+def _optimizer(method: Method) -> torch.optim.AdamW:
+    """AdamW in two groups: what weight decay applies to, and biases and norms."""
+    learned = list(method.learned())
+    return torch.optim.AdamW(
+        [
+            {"params": [value for name, value in learned if decays(name, value)], "decay": True},
+            {
+                "params": [value for name, value in learned if not decays(name, value)],
+                "decay": False,
+            },
+        ],
+        lr=0.0,
+        betas=ADAM_BETAS,
+        fused=True,
+    )
+
+
+def _set_rates(
+    optimizer: torch.optim.Optimizer, experiment: Experiment, clock: Clock, step: int
+) -> dict[str, float]:
+    """Give the optimiser the learning rate and weight decay of a step."""
+    steps = clock.total_steps
+    learning_rate = warmup_cosine(
+        step,
+        min(clock.steps(experiment.warmup_epochs), steps),
+        steps,
+        scaled_learning_rate(experiment.learning_rate, experiment.batch_size),
+        experiment.final_learning_rate,
+    )
+    weight_decay = cosine(step, steps, experiment.weight_decay, experiment.final_weight_decay)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+        group["weight_decay"] = weight_decay if group["decay"] else 0.0
+    return {"learning_rate": learning_rate, "weight_decay": weight_decay}
+
+
+def _clip(method: Method, largest: float) -> torch.Tensor:
+    """Clip the gradient's norm to ``largest`` (0: do not); return the norm it had."""
+    learned = [value for _, value in method.learned()]
+    return nn.utils.clip_grad_norm_(learned, largest if largest > 0 else float("inf"))
+
+
+def _averaged(figures: dict[str, torch.Tensor], ranks: Ranks) -> dict[str, float]:
+    values = ranks.mean(torch.stack([value.float() for value in figures.values()]))
+    return dict(zip(figures, values.tolist(), strict=True))
+
+
+def _resume(
+    course: Plan, paths: ExperimentResults, method: Method, optimizer: torch.optim.Optimizer
+) -> tuple[int, int, int]:
+    """Restore what there is to restore; return step, generation and skipped steps in a row."""
+    own = checkpoint.complete(paths.checkpoints / course.lineage)
+    before = checkpoint.latest_of_others(paths.checkpoints, course.lineage)
+    if own:
+        checkpoint.restore(own[-1], method, optimizer)
+        say(f"{own[-1].path}: going on at step {own[-1].step} of {course.clock.total_steps}")
+        return own[-1].step, own[-1].generation, own[-1].skipped
+    if before is None:
+        return 0, 0, 0
+    if course.experiment.warm_start:
+        checkpoint.restore_weights(before, method)
+        say(f"{before.path}: starting from its weights")
+    else:
+        say(f"{before.path}: of other settings or another training set; starting anew")
+    return 0, before.generation + 1, 0
+
+
+def _summary(course: Plan) -> dict[str, Any]:
+    experiment = course.experiment
+    return {
+        "experiment": course.name,
+        "steps": course.clock.total_steps,
+        "epochs": experiment.epochs,
+        "windows": course.frozen.table.height,
+        "dimension": backbone.dimension(experiment.backbone, experiment.pooling),
+        "lineage": course.lineage,
+    }

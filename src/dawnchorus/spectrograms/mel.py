@@ -1,0 +1,157 @@
+"""What a band, a decibel and a code are: the definitions, in plain NumPy.
+
+In: the settings of the spectrogram, samples with full scale 1.0. Out: mel edges in hertz, filters,
+decibels as float64, and the way between decibels and uint8 codes. The fast path
+(:mod:`dawnchorus.spectrograms.spectrograph`) computes the same and is tested against this.
+
+A frame of N samples x, under the periodic Hann window w, has the one-sided power
+
+    P[k] = 2 |X[k]|^2 / (N sum(w^2)),   X = DFT(w x),   P[0] and P[N/2] halved,
+
+so that, after Parseval, the sum of P is the mean square of the frame (weighted by w^2). A band is the
+sum of P under a triangle with peak 1; the triangles' centres are equally spaced in mel (HTK:
+2595 log10(1 + f / 700)) and neighbours sum to one between the first and the last centre. Decibels are
+relative to the mean square of a full-scale sine (1/2): such a sine sums to 0 dB over its bands.
+
+Frames are neither centred nor padded: frame j covers the samples [j hop, j hop + N) of its window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dawnchorus.config import Spectrogram
+
+FULL_SCALE_POWER = 0.5
+"""Mean square of a sine of amplitude 1: the reference of all decibels."""
+TOP_CODE = 255
+
+
+def mel_of(hertz: ArrayLike) -> NDArray[np.float64]:
+    """Return HTK mel of a frequency in hertz (O'Shaughnessy 1987; Young et al., The HTK Book)."""
+    return 2595.0 * np.log10(1.0 + np.asarray(hertz, np.float64) / 700.0)
+
+
+def hertz_of(mel: ArrayLike) -> NDArray[np.float64]:
+    """Return the frequency in hertz of an HTK mel value."""
+    return 700.0 * (10.0 ** (np.asarray(mel, np.float64) / 2595.0) - 1.0)
+
+
+def corners(spectrogram: Spectrogram) -> NDArray[np.float64]:
+    """Return the corners of the triangles in hertz, ascending, shape (mels + 2,).
+
+    Band m rises from corner m to its centre m + 1 and falls to corner m + 2.
+    """
+    ends = mel_of([spectrogram.f_min, spectrogram.f_max])
+    points = hertz_of(np.linspace(ends[0], ends[1], spectrogram.mels + 2))
+    points[0], points[-1] = spectrogram.f_min, spectrogram.f_max
+    return points
+
+
+def bin_frequencies(spectrogram: Spectrogram) -> NDArray[np.float64]:
+    """Return the frequencies of the bins in hertz, shape (n_fft / 2 + 1,)."""
+    return np.arange(spectrogram.n_fft // 2 + 1) * (spectrogram.sample_rate / spectrogram.n_fft)
+
+
+def filterbank(spectrogram: Spectrogram) -> NDArray[np.float64]:
+    """Return the triangles' weights at the bins, shape (mels, n_fft / 2 + 1).
+
+    The same as ``librosa.filters.mel(htk=True, norm=None)``.
+    """
+    frequency, corner = bin_frequencies(spectrogram), corners(spectrogram)
+    low, centre, high = corner[:-2, None], corner[1:-1, None], corner[2:, None]
+    rising = (frequency - low) / (centre - low)
+    falling = (high - frequency) / (high - centre)
+    return np.maximum(0.0, np.minimum(rising, falling))
+
+
+def frame_times(spectrogram: Spectrogram) -> NDArray[np.float64]:
+    """Return the middle of each frame in seconds from the window's start, shape (frames,)."""
+    start = np.arange(spectrogram.frames) * spectrogram.hop_length
+    return (start + spectrogram.n_fft / 2) / spectrogram.sample_rate
+
+
+def hann(length: int) -> NDArray[np.float64]:
+    """Return the periodic Hann window; the sum of its squares is 3/8 of its length."""
+    return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)
+
+
+def power_scale(n_fft: int) -> float:
+    """Return what |X[k]|^2 is multiplied with to be P[k] relative to a full-scale sine."""
+    return 2.0 / (n_fft * (3.0 / 8.0 * n_fft)) / FULL_SCALE_POWER
+
+
+def decibels(samples: NDArray[np.floating], spectrogram: Spectrogram) -> NDArray[np.float64]:
+    """Return mel decibels by the definition, without the limits and steps of the codes.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n, window_samples)
+        Windows at ``spectrogram.sample_rate``; full scale is 1.0.
+    spectrogram : Spectrogram
+
+    Returns
+    -------
+    ndarray, shape (n, mels, frames)
+        dB relative to a full-scale sine; ``-inf`` where there is no power at all.
+    """
+    n_fft = spectrogram.n_fft
+    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float64), n_fft, axis=1)
+    frames = frames[:, :: spectrogram.hop_length][:, : spectrogram.frames]
+    weights = filterbank(spectrogram)
+    weights[:, [0, -1]] *= 0.5
+    levels = np.empty((len(samples), spectrogram.mels, spectrogram.frames))
+    for window, of_window in enumerate(frames):
+        power = np.abs(np.fft.rfft(of_window * hann(n_fft), axis=1)) ** 2 * power_scale(n_fft)
+        with np.errstate(divide="ignore"):
+            levels[window] = 10.0 * np.log10(weights @ power.T)
+    return levels
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The way between decibels and codes: dB = code * step + minimum (CF packing).
+
+    Parameters
+    ----------
+    minimum : float
+        Decibels of code 0 (CF ``add_offset``).
+    step : float
+        Decibels per code (CF ``scale_factor``).
+    """
+
+    minimum: float
+    step: float
+
+    @classmethod
+    def of(cls, spectrogram: Spectrogram) -> Codes:
+        """Return the coding of the settings."""
+        return cls(spectrogram.db_min, spectrogram.db_step)
+
+    @property
+    def maximum(self) -> float:
+        """Decibels of the highest code."""
+        return self.minimum + TOP_CODE * self.step
+
+    def encode(self, levels: ArrayLike) -> NDArray[np.uint8]:
+        """Return the nearest code of each level in dB; what lies outside is clipped, never wrapped.
+
+        ``-inf`` is code 0, ``inf`` the highest.
+
+        Raises
+        ------
+        ValueError
+            If a level is NaN.
+        """
+        scaled = (np.asarray(levels, np.float64) - self.minimum) / self.step
+        if np.isnan(scaled).any():
+            raise ValueError("a level is not a number")
+        return np.floor(np.clip(scaled, 0, TOP_CODE) + 0.5).astype(np.uint8)
+
+    def decode(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return dB, shape of ``codes``."""
+        table = np.arange(TOP_CODE + 1) * self.step + self.minimum
+        return table.astype(np.float32)[codes]

@@ -1,0 +1,61 @@
+"""Toy windows with known classes, as codes; and a frozen set that needs no stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+CLASSES = 6
+
+
+def song_windows(
+    windows: int, seed: int, mels: int = 128, frames: int = 256
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Windows of noise, each with a song of one of :data:`CLASSES` kinds at a random time.
+
+    The kinds differ in slope and repetition of a tone; level, pitch and time vary within a kind.
+    """
+    generator = np.random.default_rng(seed)
+    kind = generator.integers(0, CLASSES, windows)
+    decibels = generator.normal(-80.0, 3.0, (windows, mels, frames))
+    decibels += generator.normal(0.0, 4.0, (windows, 1, 1))
+    mel, frame = np.arange(mels)[:, None], np.arange(frames)[None, :]
+    slopes = (0.0, 0.5, -0.5, 0.0, 0.5, -0.5)
+    for row in range(windows):
+        start, length = generator.integers(0, frames // 2), frames // 3
+        pitch = generator.uniform(0.35, 0.65) * mels
+        level = generator.uniform(15.0, 35.0)
+        along = (frame - start) / length
+        track = pitch + slopes[kind[row]] * mels / 2 * (along - 0.5)
+        on = (along >= 0) & (along < 1)
+        if kind[row] >= 3:  # repeated notes
+            on = on & ((frame - start) % 16 < 8)
+        decibels[row] = np.maximum(
+            decibels[row], -80.0 + level - 0.5 * np.where(on, mel - track, 1e3) ** 2
+        )
+    return np.clip(np.rint((decibels + 120) / 0.5), 0, 255).astype(np.uint8), kind
+
+
+@dataclass(frozen=True)
+class ToyFrozen:
+    """Stands for :class:`dawnchorus.learning.training_set.FrozenSet`."""
+
+    codes: NDArray[np.uint8]
+    spectrograms: str = "toy"
+    db_min: float = -120.0
+    db_step: float = 0.5
+    lost: int = 0
+
+    @property
+    def table(self) -> pl.DataFrame:
+        return pl.DataFrame({"row": np.arange(self.codes.shape[0])})
+
+    @property
+    def fingerprint(self) -> str:
+        return f"toy-{self.codes.shape[0]}"
+
+    def fill(self, codes: NDArray[np.uint8]) -> None:
+        codes[:] = self.codes

@@ -1,0 +1,126 @@
+"""A season small enough for real Snakemake runs, made once and copied for each event."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+
+CONFIG = {
+    "results": "results",
+    "audio": {"root": "cards", "deployments": "deployments.csv", "timezone": "America/Chicago"},
+    "training_set": {"windows": 40, "seed": 1},
+    "experiments": {
+        "one": {
+            "backbone": "vit_nano", "epochs": 1, "batch_size": 8, "warmup_epochs": 0,
+            "precision": "fp32", "drop_path": 0.0,
+            "dino": {
+                "out_dim": 32, "head_hidden": 16, "head_bottleneck": 8, "local_crops": 1,
+                "temperature_warmup_epochs": 0,
+            },
+        }
+    },
+    "clustering": {"k": 4, "fit_windows": 40, "restarts": 1},
+    "map": {"method": "pca", "fit_windows": 40},
+    "attention": {"windows_per_cluster": 1},
+    "evaluation": {"windows": 60, "bootstrap": 10, "folds": 2, "annotations": "truth.parquet"},
+}  # fmt: skip
+
+
+@dataclass
+class Season:
+    """A working folder with cards, deployments and a config."""
+
+    root: Path
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def cards(self) -> Path:
+        return self.root / "cards"
+
+    def configure(self, **sections) -> None:
+        path = self.root / "config.yaml"
+        values = yaml.safe_load(path.read_text())
+        for section, changes in sections.items():
+            if isinstance(changes, dict):
+                values[section] = {**values.get(section, {}), **changes}
+            else:
+                values[section] = changes
+        path.write_text(yaml.safe_dump(values))
+
+    def command(self, *arguments: str, cores: int = 2) -> list[str]:
+        return [
+            sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"),
+            "--profile", str(REPOSITORY / "profiles" / "local"), "--configfile", "config.yaml",
+            "--cores", str(cores), *arguments,
+        ]  # fmt: skip
+
+    def snakemake(self, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments, cores=cores), cwd=self.root, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), timeout=900,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> str:
+        ended = self.snakemake(*arguments)
+        assert ended.returncode == 0, ended.stdout[-6000:]
+        return ended.stdout
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Jobs that a dry run lists, by rule."""
+        shown = self.run("--dry-run", *arguments)
+        if "Nothing to be done" in shown:
+            return {}
+        table = shown.split("Job stats:")[-1]
+        jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
+        jobs.pop("total")
+        return {rule: int(count) for rule, count in jobs.items()}
+
+    def copy_to(self, root: Path) -> Season:
+        shutil.copytree(self.root, root, symlinks=True)
+        return Season(root)
+
+
+def environment() -> dict[str, str]:
+    # The jobs find `dawnchorus` beside the interpreter that runs the tests.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def make_season(root: Path, *options: str) -> Season:
+    subprocess.run(
+        [sys.executable, "-m", "dawnchorus", "simulate", str(root), *options],
+        check=True, capture_output=True, env=environment(),
+    )  # fmt: skip
+    (root / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    return Season(root)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Season:
+    """Two recorders, two days, run to the end; do not change it, copy it."""
+    root = tmp_path_factory.mktemp("finished") / "season"
+    season = make_season(
+        root, "--recorders", "2", "--days", "2", "--recordings", "2", "--seconds", "22",
+        "--workers", "2",
+    )  # fmt: skip
+    season.run()
+    return season
+
+
+@pytest.fixture
+def season(finished, tmp_path) -> Season:
+    """A finished season of one's own."""
+    return finished.copy_to(tmp_path / "season")

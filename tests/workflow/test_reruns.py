@@ -1,0 +1,164 @@
+"""What must run again and what must not: the counts of jobs are exact (docs/reruns.md)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+
+import polars as pl
+import pytest
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+AGGREGATES = {"experiment_figures": 1, "comparison_figures": 1, "snakemake_report": 1, "all": 1}
+ONE_DAY = {
+    "scan": 1, "spectrograms_day": 1, "birdnet_day": 1, "embed_day": 1, "assign_day": 1, "map": 1,
+    "evaluate": 1, **AGGREGATES,
+}  # fmt: skip
+DAYS = 4
+
+
+def song_meter_recording(season):
+    """A recording whose name alone carries its date and time."""
+    for path in sorted(season.cards.rglob("*.wav")):
+        if re.search(r"_\d{8}_\d{6}\.wav$", path.name):
+            return path
+    raise AssertionError("the season has no Song Meter")
+
+
+def renamed(path, date=None, hour=None):
+    name = path.name
+    if date:
+        name = re.sub(r"_\d{8}_", f"_{date}_", name)
+    if hour:
+        name = re.sub(r"_\d{6}\.wav", f"_{hour}.wav", name)
+    return path.with_name(name)
+
+
+def test_nothing_changed_is_nothing_to_do(season):
+    assert season.planned() == {}
+    for folder in [season.cards, *(p for p in season.cards.rglob("*") if p.is_dir())]:
+        os.utime(folder)
+    assert season.planned() == {}
+    # Another order on disk: the same files, written anew in reverse, times kept.
+    files = sorted((p for p in season.cards.rglob("*") if p.is_file()), reverse=True)
+    for path in files:
+        copy = path.with_name(f"{path.name}.copy")
+        shutil.copy2(path, copy)
+        copy.replace(path)
+    assert season.planned() == {}
+
+
+def test_a_new_recorder_day(season):
+    path = song_meter_recording(season)
+    shutil.copy2(path, renamed(path, date="20210601"))
+    assert season.planned() == ONE_DAY
+    trained = (season.results / "one" / "model.safetensors").stat().st_mtime_ns
+    drawn = (season.results / "training" / "windows.parquet").read_bytes()
+    season.run()
+    assert (season.results / "one" / "model.safetensors").stat().st_mtime_ns == trained
+    assert (season.results / "training" / "windows.parquet").read_bytes() == drawn
+    recorder = path.relative_to(season.cards).parts[0]
+    assert (season.results / "one" / "clusters" / recorder / "2021-06-01.parquet").exists()
+    assert season.planned() == {}
+
+
+def test_a_late_file_for_a_known_day(season):
+    path = song_meter_recording(season)
+    shutil.copy2(path, renamed(path, hour="123456"))
+    assert season.planned() == ONE_DAY
+
+
+def test_a_recording_removed(season):
+    path = song_meter_recording(season)
+    name = path.relative_to(season.cards).as_posix()
+    windows = pl.read_parquet(season.results / "training" / "windows.parquet")
+    lost = windows.filter(pl.col("recording") == name).height
+    path.unlink()
+    assert season.planned() == ONE_DAY
+    season.run()
+    assert season.planned() == {}
+    told = pl.read_csv(season.results / "evaluation" / "lost.tsv", separator="\t")
+    assert told.filter(pl.col("recording") == name)["windows"].sum() == lost
+
+
+def test_a_recording_changed(season):
+    path = song_meter_recording(season)
+    content = bytearray(path.read_bytes())
+    content[2000:3000] = bytes(1000)
+    path.write_bytes(bytes(content))
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 5_000_000_000))
+    assert season.planned() == ONE_DAY
+
+
+def test_a_spectrogram_parameter_changed(season):
+    season.configure(spectrogram={"f_max": 14000})
+    planned = season.planned()
+    assert planned == {
+        "spectrograms_day": DAYS, "sample": 1, "train_experiment": 1, "embed_day": DAYS,
+        "cluster": 1, "assign_day": DAYS, "map_fit": 1, "map": 1, "attend": 1, "evaluate": 1,
+        **AGGREGATES,
+    }  # fmt: skip
+    assert "Params have changed" in season.run("--dry-run", "--verbose")
+
+
+def test_a_training_parameter_changed(season):
+    season.configure(experiments={"one": {**season_experiment(season), "learning_rate": 1e-4}})
+    assert season.planned() == {
+        "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
+        "map": 1, "attend": 1, "evaluate": 1, **AGGREGATES,
+    }  # fmt: skip
+
+
+def season_experiment(season):
+    import yaml
+
+    return yaml.safe_load((season.root / "config.yaml").read_text())["experiments"]["one"]
+
+
+def test_another_experiment_leaves_the_first_alone(season):
+    recipe = season_experiment(season)
+    season.configure(experiments={"one": recipe, "two": {**recipe, "seed": 5}})
+    assert season.planned() == {
+        "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
+        "map": 1, "attend": 1, "evaluate": 1, **AGGREGATES,
+    }  # fmt: skip
+
+
+def test_a_clustering_parameter_changed(season):
+    season.configure(clustering={"k": 3})
+    assert season.planned() == {
+        "cluster": 1, "assign_day": DAYS, "attend": 1, "evaluate": 1, **AGGREGATES,
+    }  # fmt: skip
+
+
+def test_an_evaluation_parameter_changed(season):
+    season.configure(evaluation={"neighbours": 3})
+    assert season.planned() == {"evaluate": 1, **AGGREGATES}
+
+
+def test_pace_is_no_parameter(season):
+    season.configure(embedding={"batch_size": 7}, birdnet={"batch_size": 3})
+    assert season.planned() == {}
+
+
+def test_a_deleted_store_is_made_again_and_nothing_else(season):
+    store = next((season.results / "spectrograms").glob("*/*.zarr"))
+    shutil.rmtree(store)
+    assert season.planned("spectrograms") == {"spectrograms_day": 1, "spectrograms": 1}
+    planned = season.planned()
+    assert planned["spectrograms_day"] == 1
+    assert not {"scan", "sample", "train_experiment", "birdnet_day", "cluster"} & set(planned)
+    assert planned["embed_day"] == 1
+    season.run()
+    assert store.exists()
+    assert season.planned() == {}
+
+
+def test_training_again_on_purpose(season):
+    path = song_meter_recording(season)
+    shutil.copy2(path, renamed(path, date="20210601"))
+    season.configure(training_set={"edition": 2})
+    planned = season.planned()
+    assert (planned["sample"], planned["train_experiment"], planned["embed_day"]) == (1, 1, 5)
