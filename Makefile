@@ -44,7 +44,7 @@ format: env
 
 # The schema that editors use is written from the configuration's own classes.
 schema: env
-	python -m dawnchorus.config > workflow/schemas/config.schema.json
+	python -m dawnchorus.config.reference .
 
 bench: env
 	@for script in benchmarks/*.py; do echo "== $$script"; python $$script $(BENCH) || exit 1; done

@@ -7,10 +7,23 @@ from pathlib import Path
 
 import pytest
 
-CONTRACT = (
-    "scan spectrograms sample train embed attend cluster assign map birdnet evaluate report explore"
-    " export simulate"
-).split()
+CONTRACT = [
+    "scan",
+    "spectrograms",
+    "sample",
+    "train",
+    "embed",
+    "attend",
+    "cluster",
+    "assign",
+    "map",
+    "birdnet",
+    "evaluate",
+    "report",
+    "explore",
+    "export",
+    "simulate",
+]
 
 
 def dawnchorus(*arguments, cwd=None, **environment):

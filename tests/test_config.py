@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dawnchorus import config
+from dawnchorus.config import reference
 from dawnchorus.errors import DawnChorusError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -51,6 +52,10 @@ def test_shipped_configs_are_valid(name):
 def test_schema_file_is_the_one_of_the_classes():
     written = json.loads((REPOSITORY / "workflow/schemas/config.schema.json").read_text())
     assert written == config.schema(), "run `make schema`"
+    page = (REPOSITORY / "docs/configuration.md").read_text()
+    assert page == reference.page(), "run `make schema`"
+    for key in ("`clustering`", "| `k` | `100` | int >= 2 |", "`vit_small`"):
+        assert key in page
 
 
 @pytest.mark.parametrize(

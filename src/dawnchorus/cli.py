@@ -9,6 +9,7 @@ Heavy libraries are imported by the step that needs them, so that ``--help`` ans
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,9 @@ _STATE = {"debug": False}
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option(
-        "--config", "-c", help="YAML file; repeat to override key by key. Default: config/config.yaml."
+        "--config",
+        "-c",
+        help="YAML file; repeat to override key by key. Default: config/config.yaml.",
     ),
 ]
 Overrides = Annotated[
@@ -54,18 +57,25 @@ Workers = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Days = Annotated[
     str | None,
-    typer.Option("--days", help="Recorder-days as recorder/date, by commas. Default: all there are."),
+    typer.Option(
+        "--days", help="Recorder-days as recorder/date, by commas. Default: all there are."
+    ),
 ]
 
 DEFAULT_CONFIG = Path("config/config.yaml")
+WORKFLOW_SETTINGS = "DAWNCHORUS_SETTINGS"
+"""Environment variable in which the workflow hands every command the settings that say where and how
+fast, never what: paths and batch sizes. They are no parameters of a rule and make nothing run again."""
 
 
 def _settings(
     files: Sequence[Path] | None, overrides: Sequence[str] | None, handed: Sequence[str] | None
 ) -> tuple[config.Settings, Results]:
-    if not files and not handed and DEFAULT_CONFIG.is_file():
+    of_workflow = os.environ.get(WORKFLOW_SETTINGS)
+    if not files and not of_workflow and DEFAULT_CONFIG.is_file():
         files = [DEFAULT_CONFIG]
-    settings = config.load(files or (), overrides or (), handed or ())
+    layers = [*([of_workflow] if of_workflow else []), *(handed or ())]
+    settings = config.load(files or (), overrides or (), layers)
     return settings, Results(settings.results)
 
 
@@ -84,7 +94,9 @@ def _days(text: str | None, results: Results) -> list[RecorderDay]:
 def _say_receipt(step: str, receipt: dict[str, Any]) -> None:
     """One line for the log: the verdict and the counts of a receipt."""
     counts = ", ".join(
-        f"{value:,} {key}" for key, value in receipt.items() if type(value) is int and key != "edition"
+        f"{value:,} {key}"
+        for key, value in receipt.items()
+        if type(value) is int and key != "edition"
     )
     verdict = receipt.get("verdict")
     reason = f" ({receipt['reason']})" if verdict == SET_ASIDE and receipt.get("reason") else ""
@@ -113,9 +125,12 @@ def simulate(
     recorders: Annotated[int, typer.Option(min=1)] = 3,
     days: Annotated[int, typer.Option(min=1)] = 2,
     recordings: Annotated[int, typer.Option(min=1, help="Recordings per recorder-day.")] = 8,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per recording.")] = 180.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per recording.")] = 150.0,
     start: Annotated[str, typer.Option(help="First local date, YYYY-MM-DD.")] = "2021-05-24",
     timezone: Annotated[str, typer.Option(help="IANA zone of the season.")] = "America/Chicago",
+    schedule: Annotated[
+        str, typer.Option(help="twilight (most at dawn and dusk) or interval (from midnight on).")
+    ] = "twilight",
     species: Annotated[int, typer.Option(min=1)] = 12,
     seed: Annotated[int, typer.Option()] = 2021,
     tiny: Annotated[
@@ -131,15 +146,17 @@ def simulate(
     Example: dawnchorus simulate demo --recorders 3 --days 2
     """
     from dawnchorus.simulate.faults import add_faults
-    from dawnchorus.simulate.season import SeasonPlan, simulate
+    from dawnchorus.simulate.plan import make_plan
+    from dawnchorus.simulate.season import simulate
 
-    plan = SeasonPlan(
+    plan = make_plan(
         recorders=recorders,
         days=days,
         start=start,
         timezone=timezone,
-        recordings_per_day=recordings,
+        recordings=recordings,
         seconds=seconds,
+        schedule=schedule,
         species=species,
         seed=seed,
         tiny=tiny,
@@ -395,16 +412,40 @@ def report(
 
 @app.command()
 def explore(
-    results_folder: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    results_folder: Annotated[
+        Path | None, typer.Argument(help="Folder of results; default: the config's.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", "-e", help="Whose map; default: the only one.")
+    ] = None,
+    cards: Annotated[
+        Path | None, typer.Option(help="Recorder cards to hear from; default: the config's.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    check: Annotated[
+        bool, typer.Option("--check", help="Serve, fetch the page and the points once, and stop.")
+    ] = False,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
 ) -> None:
-    """Hear and label regions of the output space: not in this version yet.
+    """Hear and label regions of the output space, in the browser, on this machine only.
 
-    Example: dawnchorus explore results
+    Labels are saved at once in results/labels/journal.jsonl.
+
+    Example: dawnchorus explore results --experiment dino_vits16
     """
-    raise DawnChorusError(
-        "the explorer is not part of this version",
-        results_folder,
-        "look at report.html, or export labels with 'dawnchorus export'",
+    from dawnchorus.explorer.explore import explore
+
+    settings, results = _settings(config_files, overrides, handed)
+    explore(
+        results_folder or results.root,
+        experiment=experiment,
+        cards=cards or settings.audio.root,
+        port=port,
+        browser=browser,
+        check=check,
     )
 
 
@@ -412,23 +453,23 @@ def explore(
 def export(
     out: Annotated[Path, typer.Argument(help="Folder for the exported tables.")],
     what: Annotated[
-        str, typer.Option("--what", help="detections, boxes or annotations.")
+        str, typer.Option("--what", help="detections, boxes or labels.")
     ] = "detections",
     experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Whose boxes.")
+        str | None, typer.Option("--experiment", "-e", help="Whose boxes or labels.")
     ] = None,
     config_files: ConfigFiles = None,
     overrides: Overrides = None,
     handed: Handed = None,
 ) -> None:
-    """Write Raven selection tables, one per recording.
+    """Write Raven selection tables, one per recording, and one Parquet of all rows.
 
     Example: dawnchorus export tables --what boxes --experiment dino_vits16
     """
-    from dawnchorus.evaluation.exporting import export_raven
+    from dawnchorus.explorer.export import export_tables
 
     settings, results = _settings(config_files, overrides, handed)
-    _say_receipt("export", export_raven(settings, results, out, what, experiment))
+    _say_receipt(f"export {what}", export_tables(settings, results, out, what, experiment))
 
 
 def main() -> None:
@@ -446,6 +487,15 @@ def main() -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         print(f"dawnchorus: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        if _STATE["debug"]:
+            raise
+        print(
+            f"dawnchorus: unexpected {type(error).__name__}: {' '.join(str(error).split())}; "
+            "this is a fault of the program: 'dawnchorus --debug ...' shows where",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         print("dawnchorus: stopped", file=sys.stderr)

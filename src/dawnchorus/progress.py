@@ -27,7 +27,8 @@ def say(line: str) -> None:
 class Advance(Protocol):
     """Called with the amount just done; ``note`` is shown behind the count."""
 
-    def __call__(self, amount: float = 1, note: str = "") -> None: ...
+    def __call__(self, amount: float = 1, note: str = "") -> None:
+        """Say that ``amount`` more is done."""
 
 
 @contextmanager
@@ -75,7 +76,9 @@ def counting(what: str, total: float, unit: str = "") -> Iterator[Advance]:
         if now - last_line >= SECONDS_BETWEEN_LINES and done < total:
             last_line = now
             left = (now - started) * (total - done) / max(done, 1e-9)
-            say(f"{what}: {done:,.0f} of {total:,.0f} {unit}, about {left:,.0f} s left {note}".rstrip())
+            say(
+                f"{what}: {done:,.0f} of {total:,.0f} {unit}, about {left:,.0f} s left {note}".rstrip()
+            )
 
     yield advance_line
     say(f"{what}: {done:,.0f} {unit} in {time.monotonic() - started:,.1f} s".replace("  ", " "))

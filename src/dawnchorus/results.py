@@ -112,7 +112,9 @@ def read_receipt(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DawnChorusError("is not there", path, "run the step that makes it first") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise DawnChorusError("is not a receipt", path, "delete it and run the step again") from None
+        raise DawnChorusError(
+            "is not a receipt", path, "delete it and run the step again"
+        ) from None
     if not isinstance(receipt, dict):
         raise DawnChorusError("is not a receipt", path, "delete it and run the step again")
     return receipt
@@ -206,7 +208,6 @@ class Results:
             if not path.name.startswith(".")
         )
 
-
     def receipts_without_data(
         self, days: Iterable[RecorderDay], experiments: Iterable[str]
     ) -> list[Path]:
@@ -271,6 +272,11 @@ class ExperimentResults:
     def clusters_receipt(self) -> Path:
         """Receipt of the fit; names the recorder-days it was drawn from."""
         return self.root / "clusters" / "clusters.json"
+
+    @property
+    def cards(self) -> Path:
+        """What there is to say of each cluster."""
+        return self.root / "clusters" / "cards.parquet"
 
     def assignment(self, day: RecorderDay) -> Path:
         """Cluster of every window of a recorder-day."""

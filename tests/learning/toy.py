@@ -59,3 +59,16 @@ class ToyFrozen:
 
     def fill(self, codes: NDArray[np.uint8]) -> None:
         codes[:] = self.codes
+
+
+def nearest_neighbour_accuracy(
+    train: NDArray[np.float32],
+    train_kind: NDArray[np.int64],
+    test: NDArray[np.float32],
+    test_kind: NDArray[np.int64],
+) -> float:
+    """Share of test windows whose 5 nearest training windows (cosine) vote for their kind."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    model = KNeighborsClassifier(5, metric="cosine").fit(train, train_kind)
+    return float(model.score(test, test_kind))

@@ -21,5 +21,5 @@ rule attend:
     params:
         settings=settings_of_experiment("spectrogram", "attention"),
     shell:
-        "dawnchorus attend {PLACE} --settings {params.settings:q}"
+        "dawnchorus attend --settings {params.settings:q}"
         " --experiment {wildcards.experiment} > {log:q} 2>&1"

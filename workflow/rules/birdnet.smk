@@ -18,6 +18,6 @@ rule birdnet_day:
         recordings=recordings_of,
         settings=settings_of("birdnet"),
     shell:
-        "dawnchorus birdnet {PLACE} --settings {params.settings:q}"
+        "dawnchorus birdnet --settings {params.settings:q}"
         " --recorder {wildcards.recorder:q} --date {wildcards.date}"
         " --workers {threads} > {log:q} 2>&1"

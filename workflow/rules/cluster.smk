@@ -21,7 +21,7 @@ rule cluster:
     params:
         settings=settings_of("clustering"),
     shell:
-        "dawnchorus cluster {PLACE} --settings {params.settings:q}"
+        "dawnchorus cluster --settings {params.settings:q}"
         " --experiment {wildcards.experiment} > {log:q} 2>&1"
 
 
@@ -48,5 +48,5 @@ rule assign_day:
         mem_mb=2000,
         runtime=30,
     shell:
-        "dawnchorus assign {PLACE} --experiment {wildcards.experiment}"
+        "dawnchorus assign --experiment {wildcards.experiment}"
         " --recorder {wildcards.recorder:q} --date {wildcards.date} > {log:q} 2>&1"

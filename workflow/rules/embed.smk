@@ -24,6 +24,6 @@ rule embed_day:
     params:
         settings=settings_of_experiment("spectrogram"),
     shell:
-        "dawnchorus embed {PLACE} --settings {params.settings:q}"
+        "dawnchorus embed --settings {params.settings:q}"
         " --experiment {wildcards.experiment} --recorder {wildcards.recorder:q}"
         " --date {wildcards.date} --workers {threads} > {log:q} 2>&1"

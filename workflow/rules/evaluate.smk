@@ -33,5 +33,5 @@ rule evaluate:
             experiments=EXPERIMENTS,
         ),
     shell:
-        "dawnchorus evaluate {PLACE} --settings {params.settings:q}"
+        "dawnchorus evaluate --settings {params.settings:q}"
         " --days {params.days:q} > {log:q} 2>&1"

@@ -19,7 +19,7 @@ rule map_fit:
     params:
         settings=settings_of("map"),
     shell:
-        "dawnchorus map --fit {PLACE} --settings {params.settings:q}"
+        "dawnchorus map --fit --settings {params.settings:q}"
         " --experiment {wildcards.experiment} > {log:q} 2>&1"
 
 
@@ -43,5 +43,5 @@ rule map:
         days=listed(DAYS),
         settings=settings_of("map"),
     shell:
-        "dawnchorus map {PLACE} --settings {params.settings:q} --days {params.days:q}"
+        "dawnchorus map --settings {params.settings:q} --days {params.days:q}"
         " --experiment {wildcards.experiment} > {log:q} 2>&1"

@@ -8,6 +8,7 @@ rule experiment_figures:
         detections=[RESULTS.detections_receipt(day) for day in DAYS],
         recordings=RESULTS.recordings,
     output:
+        facts=ANY.cards,
         cluster=report(
             ANY.figure("map_cluster.png"),
             category="2. Output spaces",
@@ -71,7 +72,7 @@ rule experiment_figures:
         days=listed(DAYS),
         settings=settings_of_experiment("spectrogram", "map", "birdnet", "evaluation"),
     shell:
-        "dawnchorus report {PLACE} --settings {params.settings:q} --days {params.days:q}"
+        "dawnchorus report --settings {params.settings:q} --days {params.days:q}"
         " --experiment {wildcards.experiment} > {log:q} 2>&1"
 
 
@@ -116,7 +117,7 @@ rule comparison_figures:
     params:
         settings=settings_of("evaluation", experiments=EXPERIMENTS),
     shell:
-        "dawnchorus report --comparison {PLACE} --settings {params.settings:q}"
+        "dawnchorus report --comparison --settings {params.settings:q}"
         " > {log:q} 2>&1"
 
 

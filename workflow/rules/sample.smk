@@ -19,5 +19,5 @@ rule sample:
         days=listed(POOL),
         settings=settings_of("spectrogram", "training_set"),
     shell:
-        "dawnchorus sample {PLACE} --settings {params.settings:q}"
+        "dawnchorus sample --settings {params.settings:q}"
         " --days {params.days:q} > {log:q} 2>&1"

@@ -28,4 +28,4 @@ rule scan:
         season=season_fingerprint(),
         settings=settings_of("audio"),
     shell:
-        "dawnchorus scan {PLACE} --settings {params.settings:q} > {log:q} 2>&1"
+        "dawnchorus scan --settings {params.settings:q} > {log:q} 2>&1"

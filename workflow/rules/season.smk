@@ -1,6 +1,7 @@
 # What the rules ask about the season: its settings, its recorder-days, its frozen training pool.
 # Functions only. Nothing is written here: a dry run leaves no trace.
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -81,7 +82,8 @@ def pace():
     return as_json(sections)
 
 
-PLACE = f"--settings {shlex.quote(pace())}"
+# Snakemake inside a cluster job reads this file again, so the jobs there have it too.
+os.environ.update(DAWNCHORUS_SETTINGS=pace())
 
 
 def settings_of(*sections, experiments=()):

@@ -18,6 +18,6 @@ rule spectrograms_day:
         recordings=recordings_of,
         settings=settings_of("spectrogram"),
     shell:
-        "dawnchorus spectrograms {PLACE} --settings {params.settings:q}"
+        "dawnchorus spectrograms --settings {params.settings:q}"
         " --recorder {wildcards.recorder:q} --date {wildcards.date}"
         " --workers {threads} > {log:q} 2>&1"

@@ -20,5 +20,5 @@ rule train_experiment:
     params:
         settings=settings_of_experiment("spectrogram"),
     shell:
-        "dawnchorus train {PLACE} --settings {params.settings:q}"
+        "dawnchorus train --settings {params.settings:q}"
         " --experiment {wildcards.experiment} > {log:q} 2>&1"

@@ -5,12 +5,13 @@ same model with that dense layer's input as a second output.
 
 Why: with the fast kernels (XNNPACK) a tensor that is no output has no memory of its own after the
 run, so the usual ``get_tensor(output - 1)`` needs the slow reference kernels (1.7 times the time on
-BirdNET). A tensor that the model names as an output can be read, and costs nothing. Only the list of
-outputs differs; every number is the same to the last bit (a test holds this).
+BirdNET). A tensor that the model names as an output can be read, and costs nothing. Only the list
+of outputs differs; every number is the same to the last bit (a test holds this).
 
-The file is a FlatBuffer: tables refer to their fields by a table of 16-bit offsets, and to vectors by
-32-bit offsets that point forward. A new list of outputs is therefore appended, and the one offset that
-pointed to the old list is set to it. Field numbers are those of ``tensorflow/lite/schema/schema.fbs``.
+The file is a FlatBuffer: tables refer to their fields by a table of 16-bit offsets, and to vectors
+by 32-bit offsets that point forward. A new list of outputs is therefore appended, and the one
+offset that pointed to the old list is set to it. Field numbers are those of
+``tensorflow/lite/schema/schema.fbs``.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ def with_embedding_output(content: bytes) -> TwoOutputs:
         last = next(
             operator
             for operator in reversed(operators)
-            if outputs[0] in reader.integers(reader.follow(reader.field(operator, OPERATOR_OUTPUTS)))
+            if outputs[0]
+            in reader.integers(reader.follow(reader.field(operator, OPERATOR_OUTPUTS)))
         )
         embedding = reader.integers(reader.follow(reader.field(last, OPERATOR_INPUTS)))[0]
     except (struct.error, ValueError, StopIteration, IndexError) as error:

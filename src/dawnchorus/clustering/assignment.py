@@ -2,7 +2,8 @@
 
 In: the recorder-day's embeddings and the fitted centroids. Out: a table (recording, offset, time,
 cluster, distance), one row per window in the store's order, and a receipt. The centroids are not
-touched, so a new recorder-day changes no other's assignment. Memory is bounded by a block of windows.
+touched, so a new recorder-day changes no other's assignment. Memory is bounded by a block of
+windows.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from dawnchorus.results import (
 )
 from dawnchorus.vectors import VectorStore
 
-SCHEMA = {
+SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
     "recording": pl.String,
     "offset": pl.Int64,
     "time": pl.Datetime("us"),

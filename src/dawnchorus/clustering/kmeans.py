@@ -4,11 +4,11 @@ In: embeddings of the training set's recorder-days. Out: ``clusters/centroids.sa
 vectors, the largest cluster first), ``clusters/members.parquet`` (the windows of the fit with their
 cluster and distance) and the receipt ``clusters/clusters.json``.
 
-The poster's protocol: k = 100 on a random 50,000 windows. The fit is done in the full dimension, not
-on a 2-D projection. scikit-learn's KMeans on unit vectors finds the start; then the spherical
+The poster's protocol: k = 100 on a random 50,000 windows. The fit is done in the full dimension,
+not on a 2-D projection. scikit-learn's KMeans on unit vectors finds the start; then the spherical
 iteration (Dhillon & Modha 2001, doi:10.1023/A:1007612920971) runs until nothing changes: assign by
-largest cosine, take each cluster's mean direction. So every window belongs to the centroid nearest to
-it, and every centroid is the mean direction of its windows.
+largest cosine, take each cluster's mean direction. So every window belongs to the centroid nearest
+to it, and every centroid is the mean direction of its windows.
 """
 
 from __future__ import annotations

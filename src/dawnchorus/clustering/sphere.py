@@ -1,7 +1,7 @@
 """Vectors on the unit sphere: direction is what counts, length is not.
 
-In: vectors as rows. Out: unit vectors, cosine distances, the nearest of some centres. Pure functions
-on arrays, in float32, the same bytes whatever the number of cores (:func:`one_core`).
+In: vectors as rows. Out: unit vectors, cosine distances, the nearest of some centres. Pure
+functions on arrays, in float32, the same bytes whatever the number of cores (:func:`one_core`).
 
 The cosine distance of unit vectors is computed as ``|u - c|^2 / 2``: equal to ``1 - u . c``, but
 exact to the last digits also where the two nearly coincide.
@@ -18,6 +18,9 @@ from threadpoolctl import threadpool_limits
 
 ROWS = 4096
 """Rows worked on at a time: bounds memory, and gives every matrix product the same shape."""
+
+SAFE_SQUARE = 1e-30
+"""Squared lengths from here to the inverse are exact enough in float32."""
 
 
 @contextmanager
@@ -43,10 +46,15 @@ def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     float32 array (n, d)
     """
     rows = np.asarray(vectors, dtype=np.float32)
-    # The squares are added in float64: no overflow, and the same sum for a row wherever it stands.
-    length = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
-    length[length == 0] = 1.0
-    return (rows / length[:, None]).astype(np.float32)
+    square = np.einsum("nd,nd->n", rows, rows)
+    extreme = ~((square > SAFE_SQUARE) & (square < 1 / SAFE_SQUARE))
+    length = np.sqrt(square)
+    if extreme.any():
+        # Squares of these leave float32's range; zeros are among them.
+        length = length.astype(np.float64)
+        length[extreme] = np.linalg.norm(rows[extreme].astype(np.float64), axis=1)
+        length[length == 0] = 1.0
+    return (rows / length[:, None]).astype(np.float32, copy=False)
 
 
 def cosine_distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:

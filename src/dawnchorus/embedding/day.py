@@ -1,8 +1,8 @@
 """Embed one recorder-day.
 
-In: the recorder-day's spectrogram store and an experiment's model. Out: one vector per window of the
-store, in its order, every window exactly once (:mod:`dawnchorus.vectors`), and a receipt: verdict,
-windows, dimension, fingerprints of the model, of the spectrograms and of the vectors.
+In: the recorder-day's spectrogram store and an experiment's model. Out: one vector per window of
+the store, in its order, every window exactly once (:mod:`dawnchorus.vectors`), and a receipt:
+verdict, windows, dimension, fingerprints of the model, of the spectrograms and of the vectors.
 
 A recorder-day whose receipt names the same model and the same spectrograms is not computed again.
 """
@@ -60,6 +60,7 @@ def embed_day(
     results: Results,
     experiment: str,
     day: RecorderDay,
+    *,
     device: str = "auto",
     workers: int = 1,
 ) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def embed_day(
         raise DawnChorusError(
             "the model was trained on spectrograms of other parameters than this recorder-day's",
             paths.model,
-            f"train {experiment} again, or make {store.path} with the parameters of the training set",
+            f"train {experiment} again, or make the spectrograms as those it learned from",
         )
     receipt_path.unlink(missing_ok=True)
     windows = WindowTable(store.recordings, store.recording, store.offset, store.time)

@@ -57,13 +57,11 @@ def device_named(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device: torch.device | None = torch.device(name)
     except RuntimeError:
-        raise DawnChorusError(
-            f"{name!r} is no device", "--device", "take auto, cpu or cuda"
-        ) from None
-    if device.type not in {"cpu", "cuda"}:
-        raise DawnChorusError(f"{name!r} is not supported", "--device", "take auto, cpu or cuda")
+        device = None
+    if device is None or device.type not in {"cpu", "cuda"}:
+        raise DawnChorusError(f"{name!r} is no device", "--device", "take auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise DawnChorusError("there is no usable GPU", f"--device {name}", "take --device cpu")
     return device
@@ -78,8 +76,8 @@ class Network:
     """A backbone as an :class:`Encoder`.
 
     Every forward pass has exactly ``batch_size`` windows: a shorter batch is filled up and the
-    filling thrown away, so that matrix products have one shape and a window's vector does not depend
-    on the company it is in.
+    filling thrown away, so that matrix products have one shape and a window's vector does not
+    depend on the company it is in.
 
     Parameters
     ----------

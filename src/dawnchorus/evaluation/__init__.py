@@ -1,1 +1,2 @@
-"""How good the output spaces are, beside their baselines, measured so that nobody can call it leaky."""
+"""How good the output spaces are, beside their baselines, measured so that nobody can call it
+leaky."""

@@ -1,13 +1,13 @@
 """How far clusters and labels agree.
 
-In: a cluster and a label (or several) per window. Out: chance-corrected and plain scores with the same
-after shuffling the labels and with intervals over groups; for each species its best cluster; for each
-cluster its detection rate and leading species.
+In: a cluster and a label (or several) per window. Out: chance-corrected and plain scores with the
+same after shuffling the labels and with intervals over groups; for each species its best cluster;
+for each cluster its detection rate and leading species.
 
 All scores are functions of the contingency table, so a resample of groups is a sum of tables:
 
-- entropies H, mutual information I: Rosenberg & Hirschberg 2007 (homogeneity I/H(label), completeness
-  I/H(cluster), V their harmonic mean); NMI = I / mean(H), equal to V;
+- entropies H, mutual information I: Rosenberg & Hirschberg 2007 (homogeneity I/H(label),
+  completeness I/H(cluster), V their harmonic mean); NMI = I / mean(H), equal to V;
 - AMI = (I - E I) / (mean(H) - E I): Vinh, Epps & Bailey 2010;
 - ARI: Hubert & Arabie 1985;
 - purity = share of windows whose label leads their cluster.
@@ -64,8 +64,8 @@ def scores(table: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     float64 array (7,)
-        In the order of :data:`SCORES`; NaN if the table is empty. Where labels and clusters are both
-        one group each, the scores are 1, as in scikit-learn.
+        In the order of :data:`SCORES`; NaN if the table is empty. Where labels and clusters are
+        both one group each, the scores are 1, as in scikit-learn.
     """
     from sklearn.metrics.cluster import expected_mutual_information
 
@@ -103,7 +103,10 @@ def scores(table: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _adjusted_rand(
-    counts: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64], total: float
+    counts: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    total: float,
 ) -> float:
     def pairs(values: NDArray[np.float64]) -> float:
         return float((values * (values - 1) / 2).sum())
@@ -149,7 +152,10 @@ def agreement(
     values = scores(contingency(label, cluster, shape))
     generator = np.random.default_rng(seed)
     shuffled = np.mean(
-        [scores(contingency(generator.permutation(label), cluster, shape)) for _ in range(SHUFFLES)],
+        [
+            scores(contingency(generator.permutation(label), cluster, shape))
+            for _ in range(SHUFFLES)
+        ],
         axis=0,
     )
     # One table per group, kept sparse: a season has hundreds of groups and thousands of cells.

@@ -4,8 +4,8 @@ In: counts per group (a group is a recording, a recorder-day or a recorder: wind
 alike and do not count as independent). Out: the 95 % interval of a figure that is computed from the
 summed counts.
 
-Everything here works on sums over groups, so a resample costs one matrix product and no pass over the
-windows (the cluster bootstrap of Davison & Hinkley 1997, section 3.8, percentile interval).
+Everything here works on sums over groups, so a resample costs one matrix product and no pass over
+the windows (the cluster bootstrap of Davison & Hinkley 1997, section 3.8, percentile interval).
 """
 
 from __future__ import annotations

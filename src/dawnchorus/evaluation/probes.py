@@ -1,15 +1,17 @@
 """What can be read out of a space: nearest neighbours and a linear classifier.
 
-In: features, a target and a group per window. Out: accuracy and balanced accuracy of predictions for
-windows of groups that the classifier never saw, with 95 % intervals over groups; and the same over a
-random split, which is named *leaky*: neighbours of a test window are in training there.
+In: features, a target and a group per window. Out: accuracy and balanced accuracy of predictions
+for windows of groups that the classifier never saw, with 95 % intervals over groups; and the same
+over a random split, which is named *leaky*: neighbours of a test window are in training there.
 
-Features are standardised with the training side's mean and deviation. Neighbours are found by cosine
-similarity after that (every space the same way); the linear probe is multinomial logistic regression
-with an L2 penalty. Each window is predicted once (out of fold), and accuracy is over all of them.
+Features are standardised with the training side's mean and deviation (principal components with
+one deviation for all: the last of them are noise). Neighbours are found by
+cosine similarity after that (every space the same way); the linear probe is multinomial logistic
+regression with an L2 penalty. Each window is predicted once (out of fold), and accuracy is over all
+of them.
 
-A class that occurs in one group only can never be on both sides of a grouped split: such classes are
-left out of both splits, and the note says how many.
+A class that occurs in one group only can never be on both sides of a grouped split: such classes
+are left out of both splits, and the note says how many.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from dawnchorus.evaluation.bootstrap import NONE, Interval, interval, per_group
 
 Split = Literal["grouped", "leaky"]
 METRICS = ("accuracy", "balanced_accuracy")
-INVERSE_PENALTY = 0.01
+INVERSE_PENALTY = 0.1
 """C of the logistic regression on standardised features."""
 MOST_ITERATIONS = 500
 
@@ -93,7 +95,7 @@ def prepare(
     if not known.any():
         reason = "no window has a label"
     elif classes < 2:
-        reason = f"{classes} classes occur in two groups or more; it takes two"
+        reason = f"of {len(names)} classes, {classes} occur in two groups or more; it takes two"
     splits: dict[Split, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
     if not reason:
         count = min(folds, groups)
@@ -108,32 +110,37 @@ def prepare(
     return Task(kept, target, member, classes, groups, note, reason, splits)
 
 
-def neighbours(count: int) -> Callable[[], Any]:
+Make = Callable[[bool], Any]
+"""Makes a fresh classifier; told whether to scale each feature to deviation 1."""
+
+
+def neighbours(count: int) -> Make:
     """Return what makes a classifier by the ``count`` nearest neighbours."""
 
-    def make() -> Any:
+    def make(scale_each: bool) -> Any:
         from sklearn.neighbors import KNeighborsClassifier
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import Normalizer, StandardScaler
 
         nearest = KNeighborsClassifier(count, algorithm="brute")
-        return make_pipeline(StandardScaler(), Normalizer(), nearest)
+        return make_pipeline(StandardScaler(with_std=scale_each), Normalizer(), nearest)
 
     return make
 
 
-def linear() -> Any:
+def linear(scale_each: bool) -> Any:
     """Return a linear classifier."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     return make_pipeline(
-        StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=MOST_ITERATIONS, tol=1e-3)
+        StandardScaler(with_std=scale_each),
+        LogisticRegression(C=INVERSE_PENALTY, max_iter=MOST_ITERATIONS, tol=1e-3),
     )
 
 
-def majority() -> Any:
+def majority(scale_each: bool) -> Any:
     """Return what always says the training side's most frequent class."""
     from sklearn.dummy import DummyClassifier
 
@@ -175,13 +182,14 @@ def figures(
 def probe(
     features: NDArray[np.float32],
     task: Task,
-    make: Callable[[], Any],
+    make: Make,
     name: str,
     split: Split,
     *,
     resamples: int,
     seed: int,
     workers: int = 1,
+    scale_each: bool = True,
 ) -> Outcome:
     """Fit and predict fold by fold.
 
@@ -198,14 +206,19 @@ def probe(
     resamples, seed : int
         Of the bootstrap.
     workers : int
-        Folds at the same time; the outcome does not depend on it.
+        Folds at the same time. The caller keeps BLAS to one thread each, so that sums have one
+        order and the outcome does not depend on it.
+    scale_each : bool
+        False for features whose deviations mean something (principal components).
     """
     if task.reason:
-        return Outcome(name, split, {}, int(task.kept.sum()), task.classes, task.groups, 0, task.reason)
+        return Outcome(
+            name, split, {}, int(task.kept.sum()), task.classes, task.groups, 0, task.reason
+        )
     folds = task.splits[split]
     predicted = np.full(len(task.target), -1, dtype=np.int64)
     notes = [task.note] if task.note else []
-    for test, guess, complaint in _folds(features, task.target, folds, make, workers):
+    for test, guess, complaint in _folds(features, task.target, folds, make, workers, scale_each):
         predicted[test] = guess
         if complaint and complaint not in notes:
             notes.append(complaint)
@@ -230,19 +243,19 @@ def _folds(
     features: NDArray[np.float32],
     target: NDArray[np.int64],
     folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
-    make: Callable[[], Any],
+    make: Make,
     workers: int,
+    scale_each: bool,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], str]]:
     """Yield (test windows, predictions, complaint) per fold."""
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
 
     def one(fold: tuple[NDArray[np.int64], NDArray[np.int64]]) -> Any:
         train, test = fold
         if len(np.unique(target[train])) < 2:
             # A classifier needs two classes; with one there is only one answer.
             return test, np.full(len(test), target[train][0]), "a fold trains on one class only"
-        classifier = make()
+        classifier = make(scale_each)
         _enough_neighbours(classifier, len(train))
         classifier.fit(features[train], target[train])
         last = classifier[-1] if hasattr(classifier, "steps") else classifier
@@ -250,10 +263,8 @@ def _folds(
         complaint = f"stopped after {MOST_ITERATIONS} iterations" if stopped else ""
         return test, classifier.predict(features[test]), complaint
 
-    # One thread per fold: sums are then added in one order whatever the machine. Filters of warnings
-    # are set here, as they are not per thread; n_iter_ tells the same.
+    # Filters of warnings are not per thread, so they are set here; n_iter_ tells the same.
     with (
-        threadpool_limits(limits=1),
         warnings.catch_warnings(),
         ThreadPoolExecutor(max(1, min(workers, len(folds)))) as pool,
     ):

@@ -30,7 +30,7 @@ LEAST_RANGE_DB = 25.0
 """Decibels between black and white at least, so that noise alone does not look like a song."""
 
 
-class Unplayable(DawnChorusError):
+class UnplayableError(DawnChorusError):
     """The recording of a window cannot be had; says where it was looked for."""
 
 
@@ -55,12 +55,12 @@ def recording_path(cards: Path, recording: str) -> Path:
 
     Raises
     ------
-    Unplayable
+    UnplayableError
         If the name would leave the cards. Links inside the cards are the owner's and are followed.
     """
     name = PurePosixPath(recording)
     if name.is_absolute() or ".." in name.parts or "\\" in recording or "\0" in recording:
-        raise Unplayable("is no name of a recording", repr(recording))
+        raise UnplayableError("is no name of a recording", repr(recording))
     return cards / name
 
 
@@ -82,13 +82,13 @@ def cut(
 
     Raises
     ------
-    Unplayable
+    UnplayableError
         If the recording is missing, cannot be read, or ends before the window does.
     """
     path = recording_path(cards, recording)
     try:
         if not path.is_file():
-            raise Unplayable(
+            raise UnplayableError(
                 "the recording is not there",
                 path.absolute(),
                 "put the card there, or start the explorer with --cards",
@@ -99,18 +99,18 @@ def cut(
         start = max(0, offset - context)
         stop = min(sound.frames, offset + length + context)
         if offset + length > sound.frames:
-            raise Unplayable(
+            raise UnplayableError(
                 f"ends at sample {sound.frames:,}, before the window does ({offset + length:,})",
                 path.absolute(),
                 "has the recording changed? Run 'dawnchorus scan' again",
             )
         samples = _read(path, sound, start, stop)
     except AudioFault as fault:
-        raise Unplayable(f"{fault.code}: {fault.reason}", path.absolute()) from None
+        raise UnplayableError(f"{fault.code}: {fault.reason}", path.absolute()) from None
     except (OSError, soundfile.LibsndfileError) as error:
-        raise Unplayable(f"cannot be read ({error})", path.absolute()) from None
+        raise UnplayableError(f"cannot be read ({error})", path.absolute()) from None
     if len(samples) < stop - start:
-        raise Unplayable(f"breaks off at sample {start + len(samples):,}", path.absolute())
+        raise UnplayableError(f"breaks off at sample {start + len(samples):,}", path.absolute())
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, sound.sample_rate, format="WAV", subtype="PCM_16")
     return Clip(buffer.getvalue(), (offset - start) / sound.sample_rate)

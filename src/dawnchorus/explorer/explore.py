@@ -27,6 +27,7 @@ from dawnchorus.explorer.server import Explorer, create_app
 from dawnchorus.explorer.space import choose_experiment, load
 from dawnchorus.progress import say
 from dawnchorus.results import Results
+from dawnchorus.spectrograms.store import SpectrogramStore
 
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
@@ -49,20 +50,30 @@ def open_explorer(results: Results, experiment: str | None, cards: Path) -> Expl
         raise DawnChorusError("there is no such folder", results.root, "run the workflow first")
     experiment = choose_experiment(results, experiment)
     spectrograms = Spectrograms(results)
-    space = load(results, experiment, _window_seconds(results, spectrograms))
+    store = _any_store(results, spectrograms)
+    space = load(results, experiment, float(store.attributes["parameters"]["window_seconds"]))
     book = LabelBook(Journal(journal_path(results)), space)
     try:
         annotator = getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in some containers
         annotator = "unnamed"
-    return Explorer(results, cards, space, book, spectrograms, annotator)
+    return Explorer(
+        results=results,
+        cards=cards,
+        space=space,
+        book=book,
+        spectrograms=spectrograms,
+        mel_frequency=store.mel_frequency.tolist(),
+        frame_time=store.frame_time.tolist(),
+        annotator=annotator,
+    )
 
 
-def _window_seconds(results: Results, spectrograms: Spectrograms) -> float:
-    """Length of a window, as the stores have it."""
+def _any_store(results: Results, spectrograms: Spectrograms) -> SpectrogramStore:
+    """Return one spectrogram store; all have the same windows, bands and frames."""
     for day in results.days_with_receipts():
         if results.spectrograms(day).is_dir():
-            return float(spectrograms.store(day).attributes["window_seconds"])
+            return spectrograms.store(day)
     raise DawnChorusError(
         "holds no spectrogram store", results.root / "spectrograms", "run the workflow first"
     )
@@ -212,12 +223,12 @@ def _open_browser(service: Service) -> None:
 
 def _check(service: Service, explorer: Explorer) -> None:
     """Fetch what a browser would, over HTTP, from the running server."""
+    base, _, token = service.address.partition("?")
     thread = threading.Thread(target=service.run, daemon=True)
     thread.start()
     try:
         if not service.ready.wait(START_SECONDS):
-            raise DawnChorusError("the server did not start", service.address.partition("?")[0])
-        base, _, token = service.address.partition("?")
+            raise DawnChorusError("the server did not start", base)
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
         )

@@ -25,7 +25,7 @@ OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-        "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "media-src blob:; connect-src 'self' blob:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     ),
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -135,6 +135,10 @@ class Journal:
                     data = handle.read()
             except FileNotFoundError:
                 data = b""
+            except OSError as error:
+                raise DawnChorusError(
+                    f"cannot be read ({error.strerror})", self.path, "labels are kept there"
+                ) from None
             self._torn = None
             *lines, tail = data.split(b"\n")
             for line in lines:

@@ -68,7 +68,7 @@ class LabelState:
         return int(np.count_nonzero(self.codes))
 
 
-class Conflict(Exception):
+class ConflictError(Exception):
     """What shall be undone or redone does not stand (any more): someone else was faster."""
 
 
@@ -179,7 +179,7 @@ class LabelBook:
 
         Raises
         ------
-        Conflict
+        ConflictError
             If it does not stand.
         DawnChorusError
             If the journal cannot be written.
@@ -187,7 +187,7 @@ class LabelBook:
 
         def make(number: int, entries: Sequence[LabelEntry | UndoEntry | RedoEntry]) -> UndoEntry:
             if of not in {entry.id for entry in standing(entries)[0]}:
-                raise Conflict(f"label {of} does not stand any more")
+                raise ConflictError(f"label {of} does not stand any more")
             return UndoEntry(id=number, who=who, when=now(), of=of)
 
         with self._mutex:
@@ -198,7 +198,7 @@ class LabelBook:
 
         def make(number: int, entries: Sequence[LabelEntry | UndoEntry | RedoEntry]) -> RedoEntry:
             if of not in {entry.id for entry in standing(entries)[1]}:
-                raise Conflict(f"label {of} cannot be redone any more")
+                raise ConflictError(f"label {of} cannot be redone any more")
             return RedoEntry(id=number, who=who, when=now(), of=of)
 
         with self._mutex:

@@ -45,7 +45,7 @@ from starlette.routing import Route
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.clips import Spectrograms, cut
 from dawnchorus.explorer.guard import Guard
-from dawnchorus.explorer.labels import Conflict, LabelBook
+from dawnchorus.explorer.labels import ConflictError, LabelBook
 from dawnchorus.explorer.regions import Region
 from dawnchorus.explorer.space import NONE, OutputSpace
 from dawnchorus.results import Results
@@ -89,13 +89,25 @@ Body = TypeVar("Body", bound=_Request)
 
 @dataclass(frozen=True)
 class Explorer:
-    """What the application serves."""
+    """What the application serves.
+
+    Attributes
+    ----------
+    cards : Path
+        Root of the recorder cards, or of a copy.
+    mel_frequency, frame_time : list of float
+        Axes of all spectrograms: centres of the bands in hertz, middles of the frames in seconds.
+    annotator : str
+        Who labels, where the page does not say.
+    """
 
     results: Results
     cards: Path
     space: OutputSpace
     book: LabelBook
     spectrograms: Spectrograms
+    mel_frequency: list[float]
+    frame_time: list[float]
     annotator: str
 
     @cached_property
@@ -109,7 +121,6 @@ class Explorer:
     def describe(self) -> dict[str, Any]:
         """What the page needs to read the columns and to draw axes."""
         space = self.space
-        store = self.spectrograms.store(space.days[0])
         known = space.cluster[space.cluster != NONE]
         return {
             "experiment": space.experiment,
@@ -118,11 +129,13 @@ class Explorer:
             "none": NONE,
             "clusters": int(known.max()) + 1 if len(known) else 0,
             "recorders": space.recorders,
-            "species": [{"species": name, "common": common} for name, common in space.species_names],
+            "species": [
+                {"species": name, "common": common} for name, common in space.species_names
+            ],
             "window_seconds": space.window_seconds,
             "context_seconds": CONTEXT_S,
-            "mel_frequency": np.asarray(store.mel_frequency, dtype=float).tolist(),
-            "frame_time": np.asarray(store.frame_time, dtype=float).tolist(),
+            "mel_frequency": self.mel_frequency,
+            "frame_time": self.frame_time,
             "annotator": self.annotator,
         }
 
@@ -136,7 +149,9 @@ class Explorer:
             "labelled": state.labelled,
             "standing": [
                 {
-                    **entry.model_dump(mode="json", include={"id", "label", "who", "when", "region"}),
+                    **entry.model_dump(
+                        mode="json", include={"id", "label", "who", "when", "region"}
+                    ),
                     "holds": int(count),
                 }
                 for entry, count in zip(state.standing, holds, strict=True)
@@ -282,7 +297,7 @@ def create_app(explorer: Explorer, token: str, cookie: str) -> Starlette:
             body = await _read(request, OfRequest)
             try:
                 await run_in_threadpool(operation, body.of, body.who or explorer.annotator)
-            except Conflict as conflict:
+            except ConflictError as conflict:
                 raise HTTPException(409, str(conflict)) from None
             except DawnChorusError as error:
                 raise HTTPException(507, str(error)) from None

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import xxhash
 from numpy.typing import NDArray
 
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.regions import Membership
 from dawnchorus.progress import tracked
-from dawnchorus.results import ExperimentResults, RecorderDay, Results
+from dawnchorus.results import ExperimentResults, RecorderDay, Results, read_receipt
 
 NONE = 65_535
 """Code that stands for "not known" in the 16-bit columns."""
@@ -40,8 +38,8 @@ class OutputSpace:
         Fingerprints of the fitted projection and of the fitted clusters (None without clusters).
     days : list of RecorderDay
     inventory : polars.DataFrame
-        One row per recording that the windows name: recording, start_utc (datetime, null if the
-        inventory does not know it), sample_rate, known (bool).
+        One row per recording that the windows name: recording, start_us (UTC, microseconds since
+        1970), sample_rate; both null if the inventory does not know it.
     x, y : float32 array (n,)
     cluster, recorder, hour, species : uint16 array (n,)
         Codes; hour is the local hour of the window's start; :data:`NONE` where there is none.
@@ -93,17 +91,16 @@ class OutputSpace:
         -------
         dict
             recorder, date, recording, offset, start_s (from the recording's start, None if the
-            recording is not in the inventory), time (UTC, ISO 8601), known (in the inventory).
+            recording is not in the inventory), time (UTC, ISO 8601, None if not known), known (in
+            the inventory).
         """
         number = int(self.recording[row])
         facts = {name: column[number] for name, column in self._facts.items()}
-        start_s = time = None
-        if facts["known"]:
-            start_s = float(self.offset[row]) / facts["sample_rate"]
-            if facts["start_utc"] is not None:
-                time = np.datetime64(facts["start_utc"], "us") + np.timedelta64(
-                    round(start_s * 1e6), "us"
-                )
+        known = facts["sample_rate"] is not None
+        start_s = float(self.offset[row]) / facts["sample_rate"] if known else None
+        time = None
+        if start_s is not None and facts["start_us"] is not None:
+            time = f"{np.datetime64(facts['start_us'] + round(start_s * 1e6), 'us')}Z"
         day = self.days[int(self.day[row])]
         return {
             "recorder": day.recorder,
@@ -111,8 +108,8 @@ class OutputSpace:
             "recording": facts["recording"],
             "offset": int(self.offset[row]),
             "start_s": start_s,
-            "time": None if time is None else f"{time}Z",
-            "known": facts["known"],
+            "time": time,
+            "known": known,
         }
 
     def columns(self) -> tuple[bytes, list[dict[str, Any]]]:
@@ -138,7 +135,7 @@ class OutputSpace:
 
 def experiments_with_map(results: Results) -> list[str]:
     """Return the experiments whose map is fitted, by name."""
-    return sorted(path.parts[-3] for path in results.root.glob("*/map/projection.safetensors"))
+    return sorted(path.parts[-3] for path in results.root.glob("*/map/map.json"))
 
 
 def choose_experiment(results: Results, experiment: str | None) -> str:
@@ -153,7 +150,9 @@ def choose_experiment(results: Results, experiment: str | None) -> str:
     if experiment is None and len(there) == 1:
         return there[0]
     if not there:
-        raise DawnChorusError("holds no map of any experiment", results.root, "run the workflow first")
+        raise DawnChorusError(
+            "holds no map of any experiment", results.root, "run the workflow first"
+        )
     if experiment is None:
         raise DawnChorusError(
             f"there are maps of {', '.join(there)}", results.root, "choose one with --experiment"
@@ -165,14 +164,6 @@ def choose_experiment(results: Results, experiment: str | None) -> str:
     return experiment
 
 
-def _file_fingerprint(path: Path) -> str:
-    hasher = xxhash.xxh3_128()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            hasher.update(block)
-    return hasher.hexdigest()
-
-
 def load(results: Results, experiment: str, window_seconds: float) -> OutputSpace:
     """Read the map of an experiment and what is known of its windows.
 
@@ -182,14 +173,15 @@ def load(results: Results, experiment: str, window_seconds: float) -> OutputSpac
         If no window is placed, or the inventory is missing.
     """
     paths = results.experiment(experiment)
+    receipt = read_receipt(paths.map_receipt)
     days = sorted(
-        RecorderDay(path.parent.name, path.stem)
-        for path in (paths.root / "map").glob("*/*.parquet")
-        if not path.name.startswith(".")
+        RecorderDay(*name.rsplit("/", 1))
+        for name, placed in receipt["days"].items()
+        if placed["windows"]
     )
     if not days:
         raise DawnChorusError(
-            "no window is placed in the map", paths.root / "map", "run 'dawnchorus map' first"
+            "no window is placed in the map", paths.map_receipt, "run 'dawnchorus map' first"
         )
     if not results.recordings.is_file():
         raise DawnChorusError("is not there", results.recordings, "run 'dawnchorus scan' first")
@@ -199,15 +191,24 @@ def load(results: Results, experiment: str, window_seconds: float) -> OutputSpac
             columns=["recording", "start_utc", "utc_offset_minutes", "sample_rate"],
         )
         .filter(pl.col("sample_rate") > 0)
-        .unique("recording", keep="first", maintain_order=True)
-        .with_columns(known=pl.lit(value=True))
+        .with_columns(start_us=pl.col("start_utc").dt.timestamp("us"))
+        .drop("start_utc")
     )
     parts = [
         _read_day(results, paths, day, number, inventory, window_seconds)
         for number, day in enumerate(tracked(days, "reading the map", len(days), "recorder-days"))
     ]
     windows = pl.concat(parts)
-    return _assemble(experiment, paths, days, inventory, windows, window_seconds)
+    fitted = paths.clusters_receipt
+    return _assemble(
+        windows,
+        experiment=experiment,
+        map_=receipt["projection"],
+        clusters=read_receipt(fitted)["fingerprint"] if fitted.is_file() else None,
+        days=days,
+        inventory=inventory,
+        window_seconds=window_seconds,
+    )
 
 
 def _read_day(
@@ -232,7 +233,7 @@ def _read_day(
         windows = windows.with_columns(cluster=pl.lit(None, pl.Int32))
     rate = pl.col("sample_rate")
     # The detection of the BirdNET window that holds this window's middle.
-    step = (rate * BIRDNET_SECONDS).cast(pl.Int64)
+    step = rate.cast(pl.Int64) * BIRDNET_SECONDS
     middle = pl.col("offset") + (rate * window_seconds / 2).cast(pl.Int64)
     windows = windows.with_columns(heard=middle // step * step)
     detections = pl.DataFrame(
@@ -251,11 +252,12 @@ def _read_day(
             .sort(["confidence", "species"], descending=[True, False])
             .unique(["recording", "heard"], keep="first", maintain_order=True)
         )
-    windows = windows.join(
-        detections, on=["recording", "heard"], how="left", maintain_order="left"
+    windows = windows.join(detections, on=["recording", "heard"], how="left", maintain_order="left")
+    local = (
+        pl.col("start_us")
+        + pl.col("offset") * 1_000_000 // rate
+        + pl.col("utc_offset_minutes").cast(pl.Int64) * 60_000_000
     )
-    start = pl.col("start_utc").cast(pl.Datetime("us", "UTC")).dt.timestamp("us")
-    local = start + pl.col("offset") * 1_000_000 // rate + pl.col("utc_offset_minutes") * 60_000_000
     return windows.select(
         "recording",
         "offset",
@@ -270,16 +272,18 @@ def _read_day(
 
 
 def _assemble(
+    windows: pl.DataFrame,
+    *,
     experiment: str,
-    paths: ExperimentResults,
+    map_: str,
+    clusters: str | None,
     days: list[RecorderDay],
     inventory: pl.DataFrame,
-    windows: pl.DataFrame,
     window_seconds: float,
 ) -> OutputSpace:
     names = windows.select(pl.col("recording").unique(maintain_order=True))
     facts = names.join(inventory, on="recording", how="left", maintain_order="left").select(
-        "recording", "start_utc", "sample_rate", pl.col("known").fill_null(value=False)
+        "recording", "start_us", "sample_rate"
     )
     recorders = sorted({day.recorder for day in days})
     species = (
@@ -305,8 +309,8 @@ def _assemble(
 
     return OutputSpace(
         experiment=experiment,
-        map=_file_fingerprint(paths.projection),
-        clusters=_file_fingerprint(paths.centroids) if paths.centroids.is_file() else None,
+        map=map_,
+        clusters=clusters,
         window_seconds=window_seconds,
         days=days,
         inventory=facts,

@@ -1,16 +1,16 @@
 """Views of a window, varied as sound varies; batched, on the device, never flipped.
 
-In: stored codes (uint8) of a batch, the crops that a method wants. Out: one normalised float32 tensor
-per crop. Each view is a crop in time and frequency, resized to the crop's fixed shape; for some, mixed
-with the same crop of another window of the batch in the power domain (log-mixup-exp of BYOL-A,
-arXiv:2103.06695); a gain in decibels; bands and spans masked with the mean (SpecAugment,
+In: stored codes (uint8) of a batch, the crops that a method wants. Out: one normalised float32
+tensor per crop. Each view is a crop in time and frequency, resized to the crop's fixed shape; for
+some, mixed with the same crop of another window of the batch in the power domain (log-mixup-exp of
+BYOL-A, arXiv:2103.06695); a gain in decibels; bands and spans masked with the mean (SpecAugment,
 arXiv:1904.08779).
 
 Time and frequency are never reversed: a crop's scale is a share of the window, so always positive.
 
-What is random is drawn on the CPU for the whole batch of all processes from (seed, step, view), and a
-process takes the rows of its own windows. So a window's crops, gain and masks depend neither on the
-number of processes nor on the kind of device, and there is no generator state to save. Only the
+What is random is drawn on the CPU for the whole batch of all processes from (seed, step, view), and
+a process takes the rows of its own windows. So a window's crops, gain and masks depend neither on
+the number of processes nor on the kind of device, and there is no generator state to save. Only the
 partner of a mix is chosen among the windows of the same process.
 """
 
@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dawnchorus.config import Augmentation
+from dawnchorus.learning.ranks import Ranks
 
 LN10_OVER_10 = math.log(10.0) / 10.0
 """Decibels to natural logarithms of power."""
@@ -47,6 +48,18 @@ class Crop:
     frames: int
     mel_share: Share
     time_share: Share
+
+    @classmethod
+    def of(cls, mels: int, frames: int, patch: int, mel_share: Share, time_share: Share) -> Crop:
+        """Crop of a window, resized to the largest it may be, in whole patches.
+
+        So sound is hardly ever shrunk, and no detail lost to it; small crops are cheap.
+        """
+
+        def side(size: int, largest: float) -> int:
+            return max(1, round(size * largest / patch)) * patch
+
+        return cls(side(mels, mel_share[1]), side(frames, time_share[1]), mel_share, time_share)
 
 
 @dataclass(frozen=True)
@@ -128,34 +141,33 @@ def views(
     settings: Augmentation,
     scale: Scale,
     seed: tuple[int, int],
-    rank: int = 0,
-    world: int = 1,
+    ranks: Ranks,
 ) -> list[Tensor]:
     """Make the views of a batch.
 
     Parameters
     ----------
     codes : Tensor of uint8, shape (b, mels, frames)
-        This process's windows: every ``world``-th of the batch from ``rank``.
+        This process's windows: every ``ranks.world``-th of the batch from ``ranks.rank``.
     crops : tuple of Crop
         One per view.
     settings : Augmentation
     scale : Scale
     seed : tuple of int
         Training seed and step.
-    rank, world : int
-        This process among how many.
+    ranks : Ranks
 
     Returns
     -------
     list of Tensor of float32, shape (b, 1, crop.mels, crop.frames)
     """
     decibels = codes.to(torch.float32).mul_(scale.db_step).add_(scale.db_min).unsqueeze(1)
-    batch = codes.shape[0] * world
+    batch = codes.shape[0] * ranks.world
+    own = slice(ranks.rank, None, ranks.world)
     made = []
     for number, crop in enumerate(crops):
         generator = torch.Generator().manual_seed(stream(*seed, number))
-        drawn = draw(settings, crop, codes.shape[2], batch, generator, slice(rank, None, world))
+        drawn = draw(settings, crop, codes.shape[2], batch, generator, own)
         made.append(view(decibels, crop, drawn, scale))
     return made
 
@@ -178,7 +190,8 @@ def view(decibels: Tensor, crop: Crop, drawn: Draw, scale: Scale) -> Tensor:
     device = decibels.device
     grid = sampling_grid(crop, drawn, device)
     out = _resample(decibels, grid)
-    # Which windows are mixed is known on the CPU: no waiting for the device, no work for the others.
+    # Which windows are mixed is known on the CPU: no waiting for the device, no work for the
+    # others.
     rows = torch.nonzero(drawn.mixed).squeeze(1)
     if rows.numel():
         partners, where = drawn.partner[rows].to(device), rows.to(device)

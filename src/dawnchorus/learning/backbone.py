@@ -34,7 +34,8 @@ class Size:
 
 
 SIZES = {
-    # nano: the demo's and the tests'. The others are DeiT's and DINO's own (arXiv:2012.12877, table 1).
+    # nano: the demo's and the tests'. The others are DeiT's and DINO's own (arXiv:2012.12877, table
+    # 1).
     "vit_nano": Size(64, 4, 4),
     "vit_tiny": Size(192, 12, 3),
     "vit_small": Size(384, 12, 6),
@@ -256,7 +257,8 @@ def load_model(path: Path) -> tuple[VisionTransformer, ModelMetadata]:
     module = build(metadata.backbone, metadata.patch, metadata.mels, metadata.frames)
     try:
         with safe_open(path, framework="pt") as handle:
-            module.load_state_dict({name: handle.get_tensor(name) for name in handle.keys()})  # noqa: SIM118
+            names = list(handle.keys())
+            module.load_state_dict({name: handle.get_tensor(name) for name in names})
     except (SafetensorError, RuntimeError):
         raise DawnChorusError("its weights do not fit its backbone", path, "train again") from None
     return _frozen(module), metadata

@@ -2,13 +2,15 @@
 
 Layout below ``{experiment}/checkpoints/``::
 
-    {lineage}/step-00001234/state.safetensors    method.<name>                 all of the method's state
-                                                 optimizer.<moment>.<name>     all of the optimiser's
+    {lineage}/step-00001234/state.safetensors    method.<name>                 all of the method's
+    state
+                                                 optimizer.<moment>.<name>     all of the
+                                                 optimiser's
     {lineage}/step-00001234/state.json           step, generation, and what the tensors cannot say
 
-A *lineage* is the fingerprint of everything that decides the course of a training (settings, training
-set): only a checkpoint of the same lineage is resumed. Generations count the lineages of an
-experiment, so that a warm start finds the latest without a clock.
+A *lineage* is the fingerprint of everything that decides the course of a training (settings,
+training set): only a checkpoint of the same lineage is resumed. Generations count the lineages of
+an experiment, so that a warm start finds the latest without a clock.
 
 What a step draws at random depends on (seed, step, process) alone, so the step is also the position
 of the sampler, of the schedules and of every process's random numbers.
@@ -22,7 +24,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +43,30 @@ STEP = re.compile(r"step-(\d{8,})")
 
 
 @dataclass(frozen=True)
+class Position:
+    """Where a training is.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    generation : int
+        How many trainings of other lineages the experiment had before.
+    skipped : int
+        Steps not taken in a row, up to here, because of a bad loss.
+    """
+
+    step: int
+    generation: int
+    skipped: int
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A complete checkpoint on disk."""
 
     path: Path
-    step: int
-    generation: int
-    skipped: int
-    """Steps not taken in a row, up to here, because of a bad loss."""
+    position: Position
 
 
 def complete(lineage: Path) -> list[Checkpoint]:
@@ -56,8 +74,8 @@ def complete(lineage: Path) -> list[Checkpoint]:
     found = []
     for path in lineage.glob("step-*"):
         if STEP.fullmatch(path.name) and (state := _state(path)) is not None:
-            found.append(Checkpoint(path, state["step"], state["generation"], state["skipped"]))
-    return sorted(found, key=lambda checkpoint: checkpoint.step)
+            found.append(Checkpoint(path, Position(**state)))
+    return sorted(found, key=lambda checkpoint: checkpoint.position.step)
 
 
 def latest_of_others(checkpoints: Path, lineage: str) -> Checkpoint | None:
@@ -67,17 +85,14 @@ def latest_of_others(checkpoints: Path, lineage: str) -> Checkpoint | None:
         for path in sorted(checkpoints.glob("*"))
         if path.is_dir() and path.name != lineage and complete(path)
     ]
-    return max(others, key=lambda checkpoint: checkpoint.generation, default=None)
+    return max(others, key=lambda checkpoint: checkpoint.position.generation, default=None)
 
 
 def save(
     lineage: Path,
-    step: int,
+    position: Position,
     method: Method,
     optimizer: torch.optim.Optimizer,
-    *,
-    generation: int,
-    skipped: int,
     keep: int,
 ) -> Path:
     """Write a checkpoint, then remove all but the last ``keep`` of its lineage.
@@ -86,12 +101,9 @@ def save(
     ----------
     lineage : Path
         ``checkpoints/{lineage}``.
-    step : int
-        Steps done.
+    position : Position
     method, optimizer
         Their whole state is written.
-    generation, skipped : int
-        See :class:`Checkpoint`.
     keep : int
         At least 1.
     """
@@ -99,8 +111,7 @@ def save(
     for name, parameter in method.learned():
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{moment}.{name}"] = value
-    state = {"step": step, "generation": generation, "skipped": skipped}
-    path = lineage / f"step-{step:08d}"
+    path = lineage / f"step-{position.step:08d}"
     with publishing(path) as partial:
         partial.mkdir()
         save_file(
@@ -108,7 +119,9 @@ def save(
             partial / TENSORS,
         )
         sync(partial / TENSORS)
-        (partial / STATE).write_text(json.dumps(state, sort_keys=True) + "\n", encoding="utf-8")
+        (partial / STATE).write_text(
+            json.dumps(asdict(position), sort_keys=True) + "\n", encoding="utf-8"
+        )
         sync(partial / STATE)
     for old in complete(lineage)[:-keep]:
         shutil.rmtree(old.path)

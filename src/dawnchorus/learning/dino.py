@@ -2,8 +2,8 @@
 
 In: two global views and some local ones of each window. Out: the cross-entropy of the student's
 prototypes on every view against the teacher's on the other global views. The teacher is the
-exponential moving average of the student; its output is centred by a running mean and sharpened by a
-low temperature, which together keep it from collapsing.
+exponential moving average of the student; its output is centred by a running mean and sharpened by
+a low temperature, which together keep it from collapsing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.schedules import Clock, cosine, linear
 
 GLOBAL_CROPS = 2
-LOCAL_FRAMES_SHARE = 3 / 8
-"""Width that local crops are resized to: 96 of 256 frames, as DINO's 96 of 224 pixels."""
 
 
 class Prototypes(nn.Module):
@@ -159,11 +157,11 @@ class Dino(Method):
 
     @property
     def crops(self) -> tuple[Crop, ...]:
-        """Two global crops of the window's shape, then the local ones."""
+        """Two global crops, then the local ones."""
         variation, patch = self.experiment.augmentation, self.experiment.patch
-        local_frames = max(patch, round(self.frames * LOCAL_FRAMES_SHARE / patch) * patch)
-        whole = Crop(self.mels, self.frames, variation.global_mel, variation.global_time)
-        part = Crop(self.mels, local_frames, variation.local_mel, variation.local_time)
+        window = (self.mels, self.frames, patch)
+        whole = Crop.of(*window, variation.global_mel, variation.global_time)
+        part = Crop.of(*window, variation.local_mel, variation.local_time)
         return (whole,) * GLOBAL_CROPS + (part,) * self.settings.local_crops
 
     @property

@@ -4,8 +4,8 @@ In: the figures of a step. Out: a line; after a resume the lines beyond the chec
 that each step stands once. Numbers that JSON has no word for (NaN, infinity) are written as null.
 
 Keys: ``step`` (steps done), ``epoch``, ``loss`` (nats), ``learning_rate``, ``weight_decay``, the
-method's schedules (``teacher_momentum``, ``teacher_temperature``) and figures (``teacher_entropy`` in
-nats, ``center_norm``, ``embedding_std``: 1 is even, 0 is collapsed), ``gradient_norm`` (before
+method's schedules (``teacher_momentum``, ``teacher_temperature``) and figures (``teacher_entropy``
+in nats, ``center_norm``, ``embedding_std``: 1 is even, 0 is collapsed), ``gradient_norm`` (before
 clipping), ``windows_per_second``, ``taken`` (false if the loss was bad and the step was not taken),
 ``batch`` (XXH3-64 of the rows of the training set in the step).
 """
@@ -14,12 +14,55 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from dawnchorus.learning.ranks import Ranks
+from dawnchorus.learning.schedules import Clock
 from dawnchorus.results import publishing
 
 Entry = dict[str, Any]
+
+
+class Meter:
+    """Writes a log line now and then, with the rate since the line before.
+
+    Parameters
+    ----------
+    path : Path
+        The log.
+    clock : Clock
+    lines_per_epoch : int
+        At most so many; the last step has one always.
+    ranks : Ranks
+        Figures are averaged over the processes; the first one writes.
+    """
+
+    def __init__(self, path: Path, clock: Clock, lines_per_epoch: int, ranks: Ranks) -> None:
+        self._path, self._clock, self._ranks = path, clock, ranks
+        self._every = max(1, clock.steps_per_epoch // lines_per_epoch)
+        self._since, self._steps = time.monotonic(), 0
+
+    def log(
+        self, step: int, figures: dict[str, Tensor], *, always: bool, **numbers: float | bool | str
+    ) -> None:
+        """Take note of a step that was done; write a line if one is due, or ``always``."""
+        done = step + 1
+        self._steps += 1
+        if not (always or done % self._every == 0 or done == self._clock.total_steps):
+            return
+        values = torch.stack([value.detach().float() for value in figures.values()])
+        averaged = dict(zip(figures, self._ranks.mean(values).tolist(), strict=True))
+        now = time.monotonic()
+        rate = self._steps * self._clock.batch_size / (now - self._since)
+        self._since, self._steps = now, 0
+        if self._ranks.first:
+            place = {"step": done, "epoch": self._clock.epoch(done)}
+            append(self._path, {**place, **numbers, **averaged, "windows_per_second": rate})
 
 
 def read(path: Path) -> list[Entry]:

@@ -1,9 +1,9 @@
 """What a joint-embedding method is to the training loop.
 
-In: an experiment's settings and the shape of its windows. Out: a :class:`Method`, a module that owns
-its networks, heads, loss, schedules and state. The loop makes the views that it asks for, calls it,
-steps the optimiser over the parameters that learn, and tells it when a step was taken; all that must
-survive an interruption is in its ``state_dict``.
+In: an experiment's settings and the shape of its windows. Out: a :class:`Method`, a module that
+owns its networks, heads, loss, schedules and state. The loop makes the views that it asks for,
+calls it, steps the optimiser over the parameters that learn, and tells it when a step was taken;
+all that must survive an interruption is in its ``state_dict``.
 
 A new method is one file with a subclass and one line in :mod:`dawnchorus.learning.methods`.
 """

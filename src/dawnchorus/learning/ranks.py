@@ -100,6 +100,18 @@ def choose_device(wished: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", number)
 
 
+def gpus(wished: str) -> int:
+    """How many processes a machine is worth: one per GPU that may be used, and one without."""
+    if wished not in ("auto", "cuda"):
+        return 1
+    return max(1, torch.cuda.device_count())
+
+
+def slow_in_bf16(device: torch.device) -> bool:
+    """Whether the device only emulates bf16 arithmetic."""
+    return device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 @contextmanager
 def joined(wished: str) -> Iterator[Ranks]:
     """Join the other processes, if torchrun started several; leave them at the end."""

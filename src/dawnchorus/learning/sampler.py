@@ -1,8 +1,8 @@
 """Which windows each step learns from: a pure function of the seed and the step.
 
 In: the size of the training set, the batch over all processes, the seed. Out: row numbers. There is
-no state to save: a training resumes at the exact batch by asking for the next step, on any number of
-processes.
+no state to save: a training resumes at the exact batch by asking for the next step, on any number
+of processes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 
@@ -23,8 +24,8 @@ class EpochSampler:
     windows : int
         Size of the training set.
     batch_size : int
-        Windows per step over all processes; at most ``windows``. The last, partial batch of an epoch
-        is left out (other windows each time).
+        Windows per step over all processes; at most ``windows``. The last, partial batch of an
+        epoch is left out (other windows each time).
     seed : int
     """
 
@@ -46,6 +47,10 @@ class EpochSampler:
     def share(self, step: int, rank: int, world: int) -> NDArray[np.int64]:
         """Return the rows of a step that process ``rank`` of ``world`` takes."""
         return self.batch(step)[rank::world]
+
+    def digest(self, step: int) -> str:
+        """XXH3-64 of the rows of a step: two trainings with the same digests saw the same."""
+        return xxhash.xxh3_64_hexdigest(self.batch(step).tobytes())
 
 
 @lru_cache(maxsize=2)

@@ -23,16 +23,19 @@ class Clock:
         Whole batches in the training set.
     total_steps : int
         Steps of the whole training.
+    batch_size : int
+        Windows per step over all processes.
     """
 
     steps_per_epoch: int
     total_steps: int
+    batch_size: int
 
     @classmethod
     def of(cls, windows: int, batch_size: int, epochs: float) -> Clock:
         """Clock of ``epochs`` over ``windows``; at least one step. The last, partial batch is left."""
         steps_per_epoch = windows // batch_size
-        return cls(steps_per_epoch, max(1, round(epochs * steps_per_epoch)))
+        return cls(steps_per_epoch, max(1, round(epochs * steps_per_epoch)), batch_size)
 
     def steps(self, epochs: float) -> int:
         """Steps in so many epochs."""
@@ -45,7 +48,9 @@ class Clock:
 
 def cosine(step: int, steps: int, start: float, end: float) -> float:
     """Go from ``start`` at step 0 to ``end`` at step ``steps - 1`` by half a cosine, and stay there."""
-    done = min(max(step / max(steps - 1, 1), 0.0), 1.0)
+    done = step / max(steps - 1, 1)
+    if done <= 0.0 or done >= 1.0:  # exactly, not by way of rounding
+        return start if done <= 0.0 else end
     return end + 0.5 * (start - end) * (1.0 + math.cos(math.pi * done))
 
 
@@ -57,7 +62,8 @@ def linear(step: int, steps: int, start: float, end: float) -> float:
 
 
 def warmup_cosine(step: int, warmup: int, steps: int, peak: float, end: float) -> float:
-    """Rise in a straight line to ``peak`` over ``warmup`` steps, then fall to ``end`` by half a cosine.
+    """Rise in a straight line to ``peak`` over ``warmup`` steps, then fall to ``end`` by half a
+    cosine.
 
     The first step already learns (``peak / warmup``), the last of the warm-up is at the peak.
     """

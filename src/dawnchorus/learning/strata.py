@@ -1,8 +1,8 @@
 """How many windows each stratum gives to the training set, and which.
 
-In: counts and weights of the strata (recorder, date, hour), random keys of their windows. Out: whole
-numbers that are as equal as the strata allow, and the windows with the smallest keys. Pure arithmetic
-over arrays; nothing is read or written.
+In: counts and weights of the strata (recorder, date, hour), random keys of their windows. Out:
+whole numbers that are as equal as the strata allow, and the windows with the smallest keys. Pure
+arithmetic over arrays; nothing is read or written.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def round_systematically(allotted: NDArray[np.float64], start: float) -> NDArray
     """Round to whole numbers with the same sum, each within one of its value.
 
     Systematic sampling: the running sum is cut at ``start + 0, 1, 2 ...``, so that the rounding is
-    spread evenly along the order of the strata and the expectation over ``start`` is the value itself.
+    spread evenly along the order of the strata and the expectation over ``start`` is the value
+    itself.
 
     Parameters
     ----------

@@ -1,22 +1,24 @@
 """Training a backbone without labels: the loop.
 
-In: the frozen training set and an experiment's settings. Out: ``{experiment}/model.safetensors`` (the
-backbone and how to use it), ``{experiment}/log.jsonl`` (:mod:`dawnchorus.learning.history`) and
-checkpoints (:mod:`dawnchorus.learning.checkpoint`), from which the same training goes on at the exact
-batch. With other settings or another training set it starts anew.
+In: the frozen training set and an experiment's settings. Out: ``{experiment}/model.safetensors``
+(the backbone and how to use it), ``{experiment}/log.jsonl`` (:mod:`dawnchorus.learning.history`)
+and checkpoints (:mod:`dawnchorus.learning.checkpoint`), from which the same training goes on at the
+exact batch. With other settings or another training set it starts anew.
 
-A step depends on the weights, the seed, the step's number and the process's, and on nothing else; so
-an interrupted training ends where an uninterrupted one does.
+A step depends on the weights, the seed, the step's number and the process's, and on nothing else;
+so an interrupted training ends where an uninterrupted one does.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-import xxhash
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -27,7 +29,7 @@ from dawnchorus.learning import augment, backbone, checkpoint, feed, history, la
 from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.learning.method import Method, decays
 from dawnchorus.learning.methods import METHODS
-from dawnchorus.learning.ranks import Ranks, joined, under_torchrun
+from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.sampler import EpochSampler
 from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
 from dawnchorus.learning.training_set import FrozenSet
@@ -112,7 +114,7 @@ def train(
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     processes : int
-        Processes on this machine (one per GPU). More than one are started with torchrun; under
+        Processes on this machine; 0 is one per GPU. More than one are started with torchrun; under
         torchrun already (``RANK`` is set), this process joins the others and the number is theirs.
 
     Returns
@@ -127,6 +129,7 @@ def train(
     GoOnLater
         (a SystemExit with status 75) after SIGTERM, when the checkpoint is written.
     """
+    processes = processes or gpus(device)
     if processes > 1 and not under_torchrun():
         plan(settings, results, experiment, processes)
         launch.torchrun(settings, results, experiment, device, processes)
@@ -137,137 +140,121 @@ def train(
         return _summary(course)
 
 
-def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:
+def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa: PLR0915 - top to bottom
     experiment, clock, sampler = course.experiment, course.clock, course.sampler
-    lineage = paths.checkpoints / course.lineage
+    seed = experiment.seed
 
-    # The networks, all from the seed; the same on every process.
-    torch.manual_seed(augment.stream(experiment.seed))
+    # The networks, all from the seed, and where they go on.
+    torch.manual_seed(augment.stream(seed))
     method = METHODS[experiment.method](experiment, course.mels, course.frames, clock, ranks)
     method.to(ranks.device).train()
     optimizer = _optimizer(method)
-
-    # Where it goes on.
     step, generation, skipped = _resume(course, paths, method, optimizer)
-    if ranks.first:
-        checkpoint.remove_leftovers(paths.checkpoints)
-        paths.root.mkdir(parents=True, exist_ok=True)
-        history.cut(paths.log, step)
-
-    # The training set, in memory.
-    codes = feed.shared_codes(
-        ranks, (course.frozen.table.height, course.mels, course.frames), course.frozen.fill
-    )
-    mean, std = feed.mean_and_deviation(codes, course.frozen.db_min, course.frozen.db_step)
-    scale = augment.Scale(course.frozen.db_min, course.frozen.db_step, mean, std)
-
     network: nn.Module = method
     if ranks.world > 1:
         network = DistributedDataParallel(method, broadcast_buffers=False)
-    log_every = max(1, clock.steps_per_epoch // LINES_PER_EPOCH)
-    saved = logged = time.monotonic()
-    windows = 0
+    if ranks.first:
+        paths.root.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_leftovers(paths.checkpoints)
+        history.cut(paths.log, step)
 
-    def save() -> None:
-        if ranks.first:
-            checkpoint.save(
-                lineage,
-                step,
-                method,
-                optimizer,
-                generation=generation,
-                skipped=skipped,
-                keep=experiment.keep_checkpoints,
-            )
-
+    codes, scale = _training_windows(course, ranks)
+    if experiment.precision == "bf16" and slow_in_bf16(ranks.device):
+        say("this processor has no bf16 arithmetic: precision fp32 would be many times faster")
+    autocast = torch.autocast(
+        ranks.device.type, torch.bfloat16, enabled=experiment.precision == "bf16"
+    )
+    meter = history.Meter(paths.log, clock, LINES_PER_EPOCH, ranks)
+    saved = time.monotonic()
     with Watch() as watch, counting(f"training {course.name}", clock.total_steps, "steps") as done:
         done(step)
         for batch in feed.batches(codes, sampler, ranks, step, clock.total_steps):
             # Stochastic depth draws from torch's own generator: its state follows from the step.
-            torch.manual_seed(augment.stream(experiment.seed, step, 1 + ranks.rank))
+            torch.manual_seed(augment.stream(seed, step, 1 + ranks.rank))
             rates = _set_rates(optimizer, experiment, clock, step)
             views = augment.views(
-                batch,
-                method.crops,
-                experiment.augmentation,
-                scale,
-                (experiment.seed, step),
-                ranks.rank,
-                ranks.world,
+                batch, method.crops, experiment.augmentation, scale, (seed, step), ranks
             )
-            with torch.autocast(
-                ranks.device.type, torch.bfloat16, enabled=experiment.precision == "bf16"
-            ):
+            with autocast:
                 loss, figures = network(views, step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             method.before_step(step)
             norm = _clip(method, experiment.clip_gradient)
 
-            # All processes decide alike: on the mean loss, the common gradient and anyone's SIGTERM.
-            common = ranks.mean(torch.stack([loss.detach(), norm, norm.new_tensor(watch.asked)]))
-            mean_loss, gradient_norm, stop = common.tolist()
-            taken = bool(common.isfinite().all())
+            # All processes decide alike: on the mean loss, the common gradient, anyone's SIGTERM.
+            common = torch.stack([loss.detach(), norm, norm.new_tensor(float(watch.asked))])
+            mean_loss, gradient_norm, stop = ranks.mean(common).tolist()
+            taken = math.isfinite(mean_loss) and math.isfinite(gradient_norm)
             if taken:
                 optimizer.step()
                 method.after_step(step)
             skipped = 0 if taken else skipped + 1
-            step += 1
-            windows += experiment.batch_size
-            done(note=f"loss {mean_loss:.3f}")
 
-            if step % log_every == 0 or step == clock.total_steps or not taken:
-                figures = _averaged(figures, ranks)
-                now = time.monotonic()
-                if ranks.first:
-                    entry = {
-                        "step": step,
-                        "epoch": clock.epoch(step),
-                        "loss": mean_loss,
-                        **rates,
-                        **method.schedules(step - 1),
-                        **figures,
-                        "gradient_norm": gradient_norm,
-                        "windows_per_second": windows / (now - logged),
-                        "taken": taken,
-                        "batch": xxhash.xxh3_64_hexdigest(sampler.batch(step - 1).tobytes()),
-                    }
-                    history.append(paths.log, entry)
-                logged, windows = now, 0
+            meter.log(
+                step,
+                figures,
+                always=not taken,
+                loss=mean_loss,
+                gradient_norm=gradient_norm,
+                **rates,
+                **method.schedules(step),
+                taken=taken,
+                batch=sampler.digest(step),
+            )
+            step += 1
+            done(note=f"loss {mean_loss:.3f}")
             if skipped >= BAD_STEPS_IN_A_ROW:
                 raise DawnChorusError(
-                    f"{skipped} steps in a row had a loss or gradient that is not finite (step {step})",
+                    f"{skipped} steps in a row had no finite loss and gradient (up to step {step})",
                     f"experiments.{course.name}",
-                    "lower learning_rate or set precision to fp32; it goes on from the last checkpoint",
+                    "lower learning_rate or set precision to fp32; it goes on from its checkpoint",
                 )
-            due = time.monotonic() - saved > 60 * experiment.checkpoint_minutes
-            if due or step % clock.steps_per_epoch == 0 or step == clock.total_steps or stop:
-                save()
+            late = time.monotonic() - saved > 60 * experiment.checkpoint_minutes
+            ends = step % clock.steps_per_epoch == 0 or step == clock.total_steps
+            if late or ends or stop:
+                if ranks.first:
+                    lineage = paths.checkpoints / course.lineage
+                    at = checkpoint.Position(step, generation, skipped)
+                    checkpoint.save(lineage, at, method, optimizer, experiment.keep_checkpoints)
                 saved = time.monotonic()
             if stop and step < clock.total_steps:
-                say(f"{paths.checkpoints}: saved at step {step}; start again to go on")
                 ranks.wait()
+                say(f"{paths.checkpoints}: saved at step {step}; start again to go on")
                 raise GoOnLater
 
     if ranks.first:
-        metadata = backbone.ModelMetadata(
-            backbone=experiment.backbone,
-            patch=experiment.patch,
-            mels=course.mels,
-            frames=course.frames,
-            pooling=experiment.pooling,
-            mean=mean,
-            std=std,
-            db_min=course.frozen.db_min,
-            db_step=course.frozen.db_step,
-            spectrograms=course.frozen.spectrograms,
-            training_set=course.frozen.fingerprint,
-            experiment=experiment.model_dump(mode="json", exclude=WITHOUT_EFFECT),
-            version=__version__,
-        )
-        backbone.save_model(paths.model, method.backbone.state_dict(), metadata)
+        backbone.save_model(paths.model, method.backbone.state_dict(), _metadata(course, scale))
         checkpoint.remove_others(paths.checkpoints, course.lineage)
     ranks.wait()
+
+
+def _training_windows(course: Plan, ranks: Ranks) -> tuple[NDArray[np.uint8], augment.Scale]:
+    """The training set in memory, and how its codes become the network's input."""
+    frozen = course.frozen
+    shape = (frozen.table.height, course.mels, course.frames)
+    codes = feed.shared_codes(ranks, shape, frozen.fill)
+    mean, std = feed.mean_and_deviation(codes, frozen.db_min, frozen.db_step)
+    return codes, augment.Scale(frozen.db_min, frozen.db_step, mean, std)
+
+
+def _metadata(course: Plan, scale: augment.Scale) -> backbone.ModelMetadata:
+    experiment = course.experiment
+    return backbone.ModelMetadata(
+        backbone=experiment.backbone,
+        patch=experiment.patch,
+        mels=course.mels,
+        frames=course.frames,
+        pooling=experiment.pooling,
+        mean=scale.mean,
+        std=scale.std,
+        db_min=scale.db_min,
+        db_step=scale.db_step,
+        spectrograms=course.frozen.spectrograms,
+        training_set=course.frozen.fingerprint,
+        experiment=experiment.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+        version=__version__,
+    )
 
 
 def _optimizer(method: Method) -> torch.optim.AdamW:
@@ -312,11 +299,6 @@ def _clip(method: Method, largest: float) -> torch.Tensor:
     return nn.utils.clip_grad_norm_(learned, largest if largest > 0 else float("inf"))
 
 
-def _averaged(figures: dict[str, torch.Tensor], ranks: Ranks) -> dict[str, float]:
-    values = ranks.mean(torch.stack([value.float() for value in figures.values()]))
-    return dict(zip(figures, values.tolist(), strict=True))
-
-
 def _resume(
     course: Plan, paths: ExperimentResults, method: Method, optimizer: torch.optim.Optimizer
 ) -> tuple[int, int, int]:
@@ -325,8 +307,9 @@ def _resume(
     before = checkpoint.latest_of_others(paths.checkpoints, course.lineage)
     if own:
         checkpoint.restore(own[-1], method, optimizer)
-        say(f"{own[-1].path}: going on at step {own[-1].step} of {course.clock.total_steps}")
-        return own[-1].step, own[-1].generation, own[-1].skipped
+        at = own[-1].position
+        say(f"{own[-1].path}: going on at step {at.step} of {course.clock.total_steps}")
+        return at.step, at.generation, at.skipped
     if before is None:
         return 0, 0, 0
     if course.experiment.warm_start:
@@ -334,7 +317,7 @@ def _resume(
         say(f"{before.path}: starting from its weights")
     else:
         say(f"{before.path}: of other settings or another training set; starting anew")
-    return 0, before.generation + 1, 0
+    return 0, before.position.generation + 1, 0
 
 
 def _summary(course: Plan) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The frozen training set: drawn once from the season, spread over recorders, days and hours.
 
 In: the spectrogram stores of recorder-days (coordinates only; memory is bounded by one recorder-day
-and the draw). Out: ``training/windows.parquet``, one row per window by the name of its recording and
-its offset, and a receipt that names every recorder-day it was drawn from. Once drawn it stands: new
-days do not change it, only other settings or a higher ``training_set.edition`` do.
+and the draw). Out: ``training/windows.parquet``, one row per window by the name of its recording
+and its offset, and a receipt that names every recorder-day it was drawn from. Once drawn it stands:
+new days do not change it, only other settings or a higher ``training_set.edition`` do.
 
 :func:`load_codes` reads the windows of such a table back from the stores.
 """
@@ -33,7 +33,7 @@ from dawnchorus.results import (
 )
 from dawnchorus.spectrograms.store import SpectrogramStore
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "recorder": pl.String,
     "date": pl.String,
     "recording": pl.String,
@@ -50,9 +50,9 @@ def sample(
     """Draw the training set, or leave the one there is as it stands.
 
     Strata are (recorder, date, UTC hour). Each gives the same number of windows as far as it has
-    them; what it lacks is spread over the others. With ``activity_weight`` w > 0 a window has weight
-    ``(rank of its activity in the season, in (0, 1]) ** w``, within its stratum and, by the mean
-    weight, between strata.
+    them; what it lacks is spread over the others. With ``activity_weight`` w > 0 a window has
+    weight ``(rank of its activity in the season, in (0, 1]) ** w``, within its stratum and, by the
+    mean weight, between strata.
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ def open_frozen(results: Results) -> FrozenSet:
     Raises
     ------
     DawnChorusError
-        If it was not drawn yet, all of its windows are lost, or the spectrograms were made anew with
-        other settings than those it was drawn from.
+        If it was not drawn yet, all of its windows are lost, or the spectrograms were made anew
+        with other settings than those it was drawn from.
     """
     drawn = read_table(results)
     receipt = read_receipt(results.training_receipt)
@@ -172,7 +172,7 @@ def open_frozen(results: Results) -> FrozenSet:
     for day in days:
         if read_receipt(results.spectrograms_receipt(day))["parameters"] != spectrograms:
             raise DawnChorusError(
-                "its spectrograms were made with other settings than the training set was drawn from",
+                "was made with other settings than the training set was drawn from",
                 results.spectrograms(day),
                 "run `dawnchorus sample` again",
             )
@@ -201,8 +201,7 @@ def read_table(results: Results) -> pl.DataFrame:
 
 def table_fingerprint(table: pl.DataFrame, spectrograms: str) -> str:
     """Fingerprint of which windows a table names and of how their spectrograms were made."""
-    rows = table.select(ORDER)
-    return fingerprint([spectrograms, *(rows[name].to_list() for name in ORDER)])
+    return fingerprint([spectrograms, *(table[name].to_list() for name in ORDER)])
 
 
 def find(results: Results, table: pl.DataFrame) -> NDArray[np.int64]:
@@ -247,17 +246,14 @@ def load_codes(
         If a window is not in its store any more, or the shape differs.
     """
     for day, rows in tracked(list(_by_day(table)), "reading windows", _days(table), "days"):
-        path = results.spectrograms(day)
-        if not path.exists():
-            raise DawnChorusError("is not there", path, "run `dawnchorus spectrograms` first")
-        store = SpectrogramStore.open(path)
+        store = _open(results, day)
         here = table[rows]
         index = store.find(here["recording"].to_list(), here["offset"].to_numpy())
         if (index < 0).any():
             missing = here[int(np.argmax(index < 0))]
             raise DawnChorusError(
-                f"has no window at sample {missing['offset'][0]} of {missing['recording'][0]} any more",
-                path,
+                f"has lost sample {missing['offset'][0]} of {missing['recording'][0]}",
+                results.spectrograms(day),
                 "raise training_set.edition to draw again from what there is",
             )
         codes = store.take(index)
@@ -265,9 +261,9 @@ def load_codes(
             out = np.empty((table.height, *codes.shape[1:]), dtype=np.uint8)
         if codes.shape[1:] != out.shape[1:]:
             raise DawnChorusError(
-                f"its windows are {codes.shape[1:]}, others {out.shape[1:]}",
-                path,
-                "make the spectrograms of all days with the same settings",
+                f"its windows are {codes.shape[1:]}, not {out.shape[1:]} as wanted",
+                results.spectrograms(day),
+                "make the spectrograms of all days with the settings of now",
             )
         out[rows] = codes
     if out is None:

@@ -1,7 +1,7 @@
 """One of several training processes: what torchrun starts.
 
-In: the settings as JSON, the results folder, the experiment. Out: its part of the training; an error
-is one line on standard error and exit status 1.
+In: the settings as JSON, the results folder, the experiment. Out: its part of the training; an
+error is one line on standard error and exit status 1.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,23 @@ from pathlib import Path
 from dawnchorus.errors import DawnChorusError
 
 SUFFIXES = frozenset(
-    ".wav .wave .flac .w64 .rf64 .ogg .oga .opus .mp3 .aif .aiff .aifc .caf .au .snd".split()
+    [
+        ".wav",
+        ".wave",
+        ".flac",
+        ".w64",
+        ".rf64",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".caf",
+        ".au",
+        ".snd",
+    ]
 )
 """What libsndfile decodes, in lower case."""
 
@@ -97,7 +114,7 @@ def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Ca
     while todo:
         folder, prefix, recorder, above = todo.pop()
         try:
-            state = os.stat(folder)
+            state = os.stat(folder)  # noqa: PTH116 - the path is a string here
             with os.scandir(folder) as listing:
                 found = list(listing)
         except OSError as error:
@@ -124,7 +141,9 @@ def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Ca
     return cards
 
 
-def _sort(item: os.DirEntry[str], prefix: str, recorder: str, youngest: float, cards: Cards) -> None:
+def _sort(
+    item: os.DirEntry[str], prefix: str, recorder: str, youngest: float, cards: Cards
+) -> None:
     name, path = item.name, prefix + item.name
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - 43,632 times
     is_recording = suffix in SUFFIXES and not name.startswith("._")
@@ -142,6 +161,9 @@ def _sort(item: os.DirEntry[str], prefix: str, recorder: str, youngest: float, c
             state = item.stat()
         except OSError as error:
             stray = ("DC006", error.strerror or "no state")
+        else:
+            if not stat.S_ISREG(state.st_mode):  # opening a pipe would wait for ever
+                stray = ("DC006", "not a regular file")
     if stray is not None:
         cards.strays.append(Stray(_shown(path), _shown(recorder), *stray))
     elif state.st_mtime_ns > youngest:
@@ -173,5 +195,6 @@ def _shown(path: str) -> str:
     """Path as it can be written: what is not UTF-8 or would break a line is escaped."""
     text = path.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
     return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in text
     )

@@ -106,7 +106,8 @@ def start_of(
     Start or NameFault
         The fault of the name, if the header does not help either.
     """
-    code = place = None
+    code: str | None = None
+    place: tuple[float, float] | None = None
     if isinstance(stamp, NameFault):
         if header is None:
             return stamp

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -223,10 +224,15 @@ def _deployment(line: dict[str, Any], table: Path, number: int, timezone: str) -
         raise DawnChorusError("; ".join(complaints), where) from None
     zone = ZoneInfo(row.timezone or timezone)
     start = _instant(row.deploymentStart, zone, whole_day=False)
-    end = EVER_AFTER if row.deploymentEnd is None else _instant(row.deploymentEnd, zone, whole_day=True)
+    end = (
+        EVER_AFTER
+        if row.deploymentEnd is None
+        else _instant(row.deploymentEnd, zone, whole_day=True)
+    )
     if end <= start:
         raise DawnChorusError(
-            f"deploymentEnd {row.deploymentEnd} is not after deploymentStart {row.deploymentStart}", where
+            f"deploymentEnd {row.deploymentEnd} is not after deploymentStart {row.deploymentStart}",
+            where,
         )
     return Deployment(
         deployment=row.deploymentID,
@@ -258,7 +264,7 @@ def _check(deployments: Sequence[Deployment], table: Path) -> None:
             raise DawnChorusError(f"deploymentID {deployment.deployment!r} stands twice", table)
         ids.add(deployment.deployment)
     ordered = sorted(deployments, key=lambda d: (d.recorder, d.start, d.deployment))
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if one.recorder == other.recorder and other.start < one.end:
             raise DawnChorusError(
                 f"deployments {one.deployment!r} and {other.deployment!r} of recorder "

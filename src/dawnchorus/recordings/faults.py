@@ -10,8 +10,12 @@ any maker. ``DC`` are our own, where the catalogue has none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 from typing import Literal
+
+from dawnchorus.results import write_text
 
 Status = Literal["ok", "partial", "set aside", "left alone"]
 """What becomes of the file: all of it is used, its good samples are, it would be a recording but
@@ -65,9 +69,46 @@ _TABLE = (
     Fault("DC009", "still being copied", "set aside", "waits for a later scan"),
     Fault("DC010", "a name that is not printable UTF-8", "set aside", _ASIDE),
     # --- The header and the deployments against the name.
-    Fault("OA004", "the header's clock differs from the name's", "ok", "used; the name is believed"),
+    Fault(
+        "OA004", "the header's clock differs from the name's", "ok", "used; the name is believed"
+    ),
     Fault("DC011", "no deployment covers it", "ok", "used, without a place"),
 )
 
 FAULTS: dict[str, Fault] = {fault.code: fault for fault in _TABLE}
 """The table by code."""
+
+
+@dataclass(frozen=True, order=True)
+class FaultLine:
+    """A line of ``faults.tsv``."""
+
+    path: str
+    """Relative to ``audio.root``; a recorder's folder where a fault concerns all of it."""
+    recorder: str
+    date: str
+    """Local date, empty if unknown or if the line concerns no single day."""
+    code: str
+    action: str
+    reason: str
+
+    @classmethod
+    def of(
+        cls,
+        path: str,
+        recorder: str,
+        date: str | None,
+        code: str,
+        reason: str,
+        action: str | None = None,
+    ) -> FaultLine:
+        """Make a line; what is done comes from the table, unless another fault of the file decides."""
+        done = FAULTS[code].action if action is None else action
+        return cls(path, recorder, date or "", code, done, " ".join(reason.split()))
+
+
+def write_faults(table: Path, lines: Iterable[FaultLine]) -> None:
+    """Publish ``faults.tsv``: a header, then one line per fault, sorted by path, date and code."""
+    names = [field.name for field in fields(FaultLine)]
+    rows = ["\t".join(names), *("\t".join(astuple(line)) for line in sorted(lines))]
+    write_text(table, "\n".join(rows) + "\n")

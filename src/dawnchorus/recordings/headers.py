@@ -16,7 +16,6 @@ import struct
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import BinaryIO
 
 MOST_CHUNKS = 256
 MOST_METADATA = 64 * 1024
@@ -68,12 +67,12 @@ class Riff:
         return max(0, min(self.promised_bytes, self.file_bytes - self.data_offset))
 
 
-def read_riff(path: Path) -> Riff | None:
+def read_riff(path: Path | str) -> Riff | None:
     """Walk the chunks of a WAVE file.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         Any file.
 
     Returns
@@ -86,12 +85,31 @@ def read_riff(path: Path) -> Riff | None:
     OSError
         If the file cannot be opened or read.
     """
-    with path.open("rb", buffering=4096) as handle:
-        return _walk(handle, os.fstat(handle.fileno()).st_size)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return _walk(_Bytes(descriptor))
+    finally:
+        os.close(descriptor)
 
 
-def _walk(handle: BinaryIO, file_bytes: int) -> Riff | None:
-    head = handle.read(12)
+class _Bytes:
+    """Bytes of an open file by position; its beginning is read once, as most chunks lie there."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._head = os.pread(descriptor, 4096, 0)
+        self.size = os.fstat(descriptor).st_size
+
+    def at(self, position: int, count: int) -> bytes:
+        """Up to ``count`` bytes from ``position`` on; fewer at the end of the file."""
+        if position + count <= len(self._head):
+            return self._head[position : position + count]
+        # Beyond any file, and beyond what the system call takes.
+        return os.pread(self._descriptor, count, position) if position < self.size else b""
+
+
+def _walk(file: _Bytes) -> Riff | None:
+    head = file.at(0, 12)
     if len(head) < 12 or head[8:12] != b"WAVE" or head[:4] not in (b"RIFF", b"RF64", b"BW64"):
         return None
     fmt: tuple[int, int, int, int] | None = None
@@ -101,29 +119,28 @@ def _walk(handle: BinaryIO, file_bytes: int) -> Riff | None:
     info: dict[str, str] = {}
     guano: dict[str, str] = {}
     position = 12
-    while len(ids) < MOST_CHUNKS and position + 8 <= file_bytes:
-        position = _aligned(handle, position)
-        handle.seek(position)
-        raw = handle.read(8)
+    while len(ids) < MOST_CHUNKS and position + 8 <= file.size:
+        position = _aligned(file, position)
+        raw = file.at(position, 8)
         if len(raw) < 8 or not _looks_like_id(raw[:4]):
             break
         chunk, size = raw[:4], struct.unpack("<I", raw[4:])[0]
         ids.append(chunk.decode("ascii"))
         start = position + 8
         if chunk == b"ds64":
-            payload = handle.read(min(size, 28))
+            payload = file.at(start, min(size, 28))
             if len(payload) >= 16:
                 long_data = struct.unpack("<Q", payload[8:16])[0]
         elif chunk == b"fmt ":
-            fmt = _format(handle.read(min(size, 64)))
-        elif chunk == b"data" and data is None:
+            fmt = _format(file.at(start, min(size, 64)))
+        elif chunk == b"data":
             if size == STREAMED:
-                size = long_data if long_data is not None else max(0, file_bytes - start)
-            data = (start, size)
+                size = long_data if long_data is not None else max(0, file.size - start)
+            data = data or (start, size)
         elif chunk == b"LIST":
-            info.update(_info(handle.read(min(size, MOST_METADATA))))
+            info.update(_info(file.at(start, min(size, MOST_METADATA))))
         elif chunk == b"guan":
-            guano.update(_guano(handle.read(min(size, MOST_METADATA))))
+            guano.update(_guano(file.at(start, min(size, MOST_METADATA))))
         position = start + size
     if fmt is None:
         return None
@@ -135,7 +152,7 @@ def _walk(handle: BinaryIO, file_bytes: int) -> Riff | None:
         bits=fmt[3],
         data_offset=None if data is None else data[0],
         promised_bytes=0 if data is None else data[1],
-        file_bytes=file_bytes,
+        file_bytes=file.size,
         chunks=tuple(ids),
         info=info,
         guano=guano,
@@ -143,15 +160,14 @@ def _walk(handle: BinaryIO, file_bytes: int) -> Riff | None:
 
 
 def _looks_like_id(raw: bytes) -> bool:
-    return all(0x20 <= byte < 0x7F for byte in raw) and raw.strip() != b""
+    return raw.isascii() and raw.decode("ascii").isprintable() and not raw.isspace()
 
 
-def _aligned(handle: BinaryIO, position: int) -> int:
+def _aligned(file: _Bytes, position: int) -> int:
     """Position of the next chunk: padded to an even byte, or not by writers that forgot to."""
     if position % 2 == 0:
         return position
-    handle.seek(position)
-    here = handle.read(4)
+    here = file.at(position, 4)
     return position if len(here) == 4 and _looks_like_id(here) else position + 1
 
 

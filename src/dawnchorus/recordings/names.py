@@ -72,9 +72,7 @@ _DATE, _TIME = r"(?P<date>\d{8})", r"(?P<time>\d{6})"
 _FRACTION = r"(?:[_.](?P<fraction>\d{3}|\d{6}))?"
 _OFFSET = r"(?P<offset>Z|[+-]\d{4}|[+-]\d\d:\d\d|[+-]\d\d(?=[_ ]|$))"
 _DEGREES = r"\d+(?:\.\d+)?"
-_PLACE = (
-    rf"\[(?P<latitude>[+-]?{_DEGREES})(?:[ ,]+|(?=[+-]))(?P<longitude>[+-]?{_DEGREES})\]"
-)
+_PLACE = rf"\[(?P<latitude>[+-]?{_DEGREES})(?:[ ,]+|(?=[+-]))(?P<longitude>[+-]?{_DEGREES})\]"
 
 
 def _convention(expression: str) -> re.Pattern[str]:
@@ -119,13 +117,14 @@ def parse(name: str, pattern: str | None = None) -> Stamp | NameFault:
         found = _compiled(pattern).search(name)
         if found is not None:
             return _from_pattern(found)
-    stem = name.rpartition(".")[0] or name
+    return _from_convention(name.rpartition(".")[0] or name)
+
+
+def _from_convention(stem: str) -> Stamp | NameFault:
     if (found := _AUDIOMOTH.fullmatch(stem)) is not None:
         return _stamp(found.groupdict(), "audiomoth", timedelta(0))
-    if _AUDIOMOTH_HEX.fullmatch(stem) is not None:
-        clock = datetime.fromtimestamp(int(stem, 16), UTC).replace(tzinfo=None)
-        if HEX_FROM <= clock < HEX_TO:
-            return Stamp(clock, timedelta(0), "audiomoth-hex")
+    if (clock := _unix_time(stem)) is not None:
+        return Stamp(clock, timedelta(0), "audiomoth-hex")
     found = _FRONTIER_LABS.fullmatch(stem) or _FRONTIER_LABS_SPAN.fullmatch(stem)
     if found is not None:
         return _from_frontier_labs(found.groupdict())
@@ -133,7 +132,16 @@ def parse(name: str, pattern: str | None = None) -> Stamp | NameFault:
         return _stamp(found.groupdict(), "song-meter", None)
     if _ANY_DATE.search(stem) is not None:
         return NameFault("OE002", "a date, but no known convention; describe it in audio.pattern")
-    return NameFault("OE001", "neither name nor header say when; a name may be read by audio.pattern")
+    return NameFault(
+        "OE001", "neither name nor header say when; a name may be read by audio.pattern"
+    )
+
+
+def _unix_time(stem: str) -> datetime | None:
+    if _AUDIOMOTH_HEX.fullmatch(stem) is None:
+        return None
+    clock = datetime.fromtimestamp(int(stem, 16), UTC).replace(tzinfo=None)
+    return clock if HEX_FROM <= clock < HEX_TO else None
 
 
 @lru_cache(maxsize=16)
@@ -145,7 +153,8 @@ def _from_pattern(found: re.Match[str]) -> Stamp | NameFault:
     groups = found.groupdict()
     try:
         year, month, day, hour, minute, second = (
-            int(groups.get(key) or 0) for key in ("year", "month", "day", "hour", "minute", "second")
+            int(groups.get(key) or 0)
+            for key in ("year", "month", "day", "hour", "minute", "second")
         )
         clock = datetime(year, month, day, hour, minute, second)
     except ValueError as error:

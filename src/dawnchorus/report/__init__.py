@@ -19,6 +19,7 @@ def draw_experiment(
     settings: Settings, results: Results, experiment: str, days: Sequence[RecorderDay]
 ) -> None:
     """Draw maps, cluster cards, attention and training curves of one experiment."""
+    from dawnchorus.clustering.cards import cards
     from dawnchorus.report.attention import draw_attention
     from dawnchorus.report.cards import draw_cards
     from dawnchorus.report.maps import draw_maps
@@ -27,8 +28,9 @@ def draw_experiment(
 
     paths = results.experiment(experiment)
     recipe = settings.experiment(experiment)
+    points = read_points(settings, results, experiment, days)
     draw_maps(
-        read_points(settings, results, experiment, days),
+        points,
         settings.map.method,
         by_cluster=paths.figure("map_cluster.png"),
         by_species=paths.figure("map_species.png"),
@@ -36,7 +38,9 @@ def draw_experiment(
         by_hour=paths.figure("map_hour.png"),
         species_source="annotations" if settings.evaluation.annotations else "BirdNET",
     )
-    draw_cards(settings, results, experiment, days, paths.figure("cards.html"))
+    draw_cards(
+        cards(settings, results, experiment, days), points, results, paths.figure("cards.html")
+    )
     draw_attention(results, experiment, paths.figure("attention.png"))
     draw_training(read_log(paths.log), recipe, paths.figure("training.png"))
 

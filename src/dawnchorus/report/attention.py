@@ -29,7 +29,7 @@ def draw_attention(results: Results, experiment: str, path: Path) -> None:
     heads = zarr.open_group(folder / "heads.zarr", mode="r")["attention"]
     pictures = read_pictures(results, central)
     n_heads = heads.shape[1]  # type: ignore[union-attr]
-    bands, frames = pictures.decibels.shape[1:]
+    bands, _frames = pictures.decibels.shape[1:]
     extent = (0.0, pictures.seconds, 0.0, float(bands))
     rows, names = pictures.hertz_ticks()
     with drawing(path, 2.6 * (n_heads + 1), 1.55 * max(central.height, 1)) as figure:

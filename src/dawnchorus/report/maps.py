@@ -39,8 +39,8 @@ def _named(path: Path, points: pl.DataFrame, column: str, title: str, method: st
     """Colour by a name; the most frequent first, 'none' always grey and below the rest."""
     with drawing(path, 9, 6.4) as figure:
         axes = _frame(figure, title, method)
-        counts = points[column].value_counts(sort=True).sort(
-            ["count", column], descending=[True, False]
+        counts = (
+            points[column].value_counts(sort=True).sort(["count", column], descending=[True, False])
         )
         names = [name for name in counts[column] if name != "none"]
         rest = points.filter(~pl.col(column).is_in(names[:NAMED]))
@@ -81,7 +81,7 @@ def _hours(path: Path, points: pl.DataFrame, method: str) -> None:
         axes = _frame(figure, "by local hour", method)
         dots = _scatter(
             axes, points["x"].to_numpy(), points["y"].to_numpy(),
-            c=points["hour"].to_numpy(), cmap="twilight_shifted", vmin=0, vmax=24,
+            c=(points["hour"] + 0.5).to_numpy(), cmap="twilight_shifted", vmin=0, vmax=24,
         )  # fmt: skip
         bar = figure.colorbar(dots, ax=axes, shrink=0.6, ticks=[0, 6, 12, 18, 24])  # type: ignore[arg-type]
         bar.set_label("hour")

@@ -1,7 +1,7 @@
 """Everything a map can be coloured by, one row per window.
 
-In: map points, assignments, detections, annotations and the recordings table. Out: a polars frame
-with columns recorder, date, recording, offset, x, y, cluster, hour, species.
+In: map points, assignments, and the evaluation's own windows and labels. Out: a polars frame with
+columns recorder, date, recording, offset, x, y, cluster, hour, species.
 """
 
 from __future__ import annotations
@@ -11,11 +11,30 @@ from collections.abc import Sequence
 import polars as pl
 
 from dawnchorus.config import Settings
-from dawnchorus.evaluation.labels import label_windows
+from dawnchorus.evaluation.labels import (
+    Labels,
+    annotation_labels,
+    birdnet_labels,
+    link_birdnet,
+    read_boxes,
+)
+from dawnchorus.evaluation.windows import Windows, draw, usable_days
 from dawnchorus.results import RecorderDay, Results
 
 MOST_POINTS = 200_000
 """More than this many points do not make a printed map clearer."""
+
+NONE = "none"
+"""The species of a window without a label."""
+
+
+def _labels(settings: Settings, results: Results, windows: Windows) -> Labels:
+    """Annotations where there are any, else BirdNET from the lowest confidence on."""
+    evaluation = settings.evaluation
+    if evaluation.annotations is not None:
+        return annotation_labels(settings, windows, read_boxes(evaluation.annotations))
+    link = link_birdnet(results, windows)
+    return birdnet_labels(results, windows, link, (min(evaluation.confidences),))[0]
 
 
 def read_points(
@@ -23,50 +42,48 @@ def read_points(
 ) -> pl.DataFrame:
     """Join the map with what is known of its windows.
 
-    Parameters
-    ----------
-    days : sequence of RecorderDay
-        Days without points (set aside) are passed over.
-
     Returns
     -------
     polars.DataFrame
-        At most :data:`MOST_POINTS` rows, drawn evenly by the evaluation's seed, sorted by recorder,
-        date, recording, offset. ``hour`` is the local hour as a fraction; ``species`` the annotation
-        or, without annotations, BirdNET's best detection; ``none`` where there is neither.
+        At most :data:`MOST_POINTS` rows, drawn by the evaluation's seed, in the order of the
+        recorder-days. ``hour`` is the local hour, null where it is not known; ``species`` the
+        annotation or, without annotations, BirdNET's best detection; ``none`` where there is
+        neither.
     """
     paths = results.experiment(experiment)
-    parts = []
-    for day in days:
-        if not paths.points(day).exists():
-            continue
-        points = pl.read_parquet(paths.points(day), columns=["recording", "offset", "x", "y"])
-        clusters = pl.read_parquet(
-            paths.assignment(day), columns=["recording", "offset", "time", "cluster"]
-        )
-        parts.append(
-            points.join(clusters, on=["recording", "offset"], how="inner").with_columns(
-                recorder=pl.lit(day.recorder), date=pl.lit(day.date)
-            )
-        )
-    if not parts:
-        return pl.DataFrame(
-            schema={
-                "recorder": pl.String, "date": pl.String, "recording": pl.String,
-                "offset": pl.Int64, "x": pl.Float32, "y": pl.Float32, "cluster": pl.Int32,
-                "hour": pl.Float64, "species": pl.String,
-            }
-        )  # fmt: skip
-    windows = pl.concat(parts)
-    if windows.height > MOST_POINTS:
-        windows = windows.sample(MOST_POINTS, seed=settings.evaluation.seed)
-    offsets = pl.read_parquet(results.recordings, columns=["recording", "utc_offset_minutes"])
-    windows = windows.join(offsets, on="recording", how="left").with_columns(
-        local=pl.col("time") + pl.duration(minutes=pl.col("utc_offset_minutes").fill_null(0))
+    usable, _ = usable_days(results, days, [experiment])
+    many = settings.evaluation.model_copy(update={"windows": MOST_POINTS})
+    windows = draw(settings.model_copy(update={"evaluation": many}), results, usable, [experiment])
+    labels = _labels(settings, results, windows)
+    frame = pl.DataFrame(
+        {
+            "recorder": windows.recorder.tolist(),
+            "date": [windows.days[day].date for day in windows.day],
+            "recording": windows.recording.tolist(),
+            "offset": windows.offset,
+            "hour": [int(hour) if hour >= 0 else None for hour in windows.hour],
+            "species": [NONE if name is None else str(name) for name in labels.top],
+        },
+        schema={
+            "recorder": pl.String,
+            "date": pl.String,
+            "recording": pl.String,
+            "offset": pl.Int64,
+            "hour": pl.Int64,
+            "species": pl.String,
+        },
     )
-    windows = windows.with_columns(
-        hour=pl.col("local").dt.hour() + pl.col("local").dt.minute() / 60
-    ).sort("recorder", "date", "recording", "offset")
-    return windows.with_columns(
-        species=pl.Series(label_windows(settings, results, windows), dtype=pl.String)
-    ).select("recorder", "date", "recording", "offset", "x", "y", "cluster", "hour", "species")
+    window = ["recording", "offset"]
+    places = [pl.read_parquet(paths.points(day), columns=[*window, "x", "y"]) for day in usable]
+    clusters = [
+        pl.read_parquet(paths.assignment(day), columns=[*window, "cluster"]) for day in usable
+    ]
+    for parts in (places, clusters):
+        if parts:
+            frame = frame.join(pl.concat(parts), on=window, how="inner", maintain_order="left")
+        else:
+            missing = {"x": pl.Float32, "y": pl.Float32, "cluster": pl.Int32}
+            frame = frame.with_columns(
+                pl.lit(None, kind).alias(name) for name, kind in missing.items()
+            )
+    return frame

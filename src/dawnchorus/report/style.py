@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -30,7 +31,7 @@ COLOURS = (
     "#4c6b22", "#a33b3b", "#2f4b7c", "#ef8f8f", "#8fbfa8", "#8c6d31", "#9aa5e0", "#5f5f5f",
 )  # fmt: skip
 
-RC = {
+RC: dict[Any, Any] = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "axes.edgecolor": FAINT,

@@ -23,8 +23,8 @@ BANK_SAMPLES = 2**19
 HOP = 512
 """Samples from one point of an envelope to the next."""
 
-Spectrum = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-Rows = NDArray[np.float32]
+Floats = NDArray[np.float32]
+Spectrum = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ KINDS = (RAIN, WIND, CRICKETS, CICADAS, AIRCRAFT, SILENCE)
 class Bank:
     """A seamless loop of noise, RMS 1 at the microphone (before its frequency response)."""
 
-    def __init__(self, samples: NDArray[np.float32]) -> None:
+    def __init__(self, samples: Floats) -> None:
         self.samples = samples
 
-    def add_to(self, out: Rows, position: int, envelope: NDArray[np.float32]) -> None:
+    def add_to(self, out: Floats, position: int, envelope: Floats) -> None:
         """Add the loop from ``position`` on, times an envelope.
 
         Parameters
@@ -97,15 +97,15 @@ class Bank:
             done += take
 
 
-def _frequencies() -> NDArray[np.float32]:
+def _frequencies() -> Floats:
     return np.fft.rfftfreq(BANK_SAMPLES, 1 / SAMPLE_RATE).astype(np.float32)
 
 
 def _through(
-    source: NDArray[np.float32],
-    shape: NDArray[np.float32],
-    response: NDArray[np.float32],
-    modulation: NDArray[np.float32] | None = None,
+    source: Floats,
+    shape: Floats,
+    response: Floats,
+    modulation: Floats | None = None,
 ) -> Bank:
     """Filter ``source`` round the loop by ``shape``, scale to RMS 1, then by ``response``."""
     spectrum = scipy.fft.rfft(source) * shape
@@ -118,15 +118,21 @@ def _through(
     return Bank(scipy.fft.irfft(spectrum, BANK_SAMPLES).astype(np.float32))
 
 
-def _band(f: Rows, low: float, high: float, order: int = 4) -> NDArray[np.float32]:
+def _band(hertz: Floats, low: float, high: float, order: int = 4) -> Floats:
     """Amplitude of a Butterworth band-pass."""
-    below = 1 / np.sqrt(1 + (low / np.maximum(f, 1.0)) ** (2 * order))
+    f = np.maximum(hertz, 1.0).astype(np.float64)
+    below = 1 / np.sqrt(1 + (low / f) ** (2 * order))
     above = 1 / np.sqrt(1 + (f / high) ** (2 * order))
     return (below * above).astype(np.float32)
 
 
-def _white(random: np.random.Generator) -> NDArray[np.float32]:
+def _white(random: np.random.Generator) -> Floats:
     return random.standard_normal(BANK_SAMPLES, dtype=np.float32)
+
+
+def _impulses(places: NDArray[np.int64], sizes: NDArray[np.float64]) -> Floats:
+    """One loop that is zero but at ``places``; sizes at the same place add up."""
+    return np.bincount(places, sizes, BANK_SAMPLES).astype(np.float32)
 
 
 class Banks:
@@ -189,16 +195,17 @@ class Banks:
 
     def _make_rain(self, random: np.random.Generator) -> Bank:
         """Drops of all sizes on leaves (each a short damped ring) in a hiss of far ones."""
-        drops = np.zeros(BANK_SAMPLES, np.float32)
-        count = 45 * BANK_SAMPLES // SAMPLE_RATE
-        sizes = random.lognormal(0.0, 0.9, count).astype(np.float32)
-        signs = random.choice(np.array([-1, 1], np.float32), count)
-        np.add.at(drops, random.integers(0, BANK_SAMPLES, count), sizes * signs)
-        moments = np.arange(2048, dtype=np.float32) / SAMPLE_RATE
-        ring = np.exp(-moments / 0.004) * np.sin(2 * np.pi * 1400 * moments)
-        ring += 0.6 * np.exp(-moments / 0.0012) * np.sin(2 * np.pi * 4300 * moments)
-        ringing = scipy.fft.rfft(ring.astype(np.float32), BANK_SAMPLES)
-        wave = scipy.fft.irfft(scipy.fft.rfft(drops) * ringing, BANK_SAMPLES)
+        count = 12 * BANK_SAMPLES // SAMPLE_RATE
+        moments = np.arange(1024, dtype=np.float32) / SAMPLE_RATE
+        spectrum = np.zeros(BANK_SAMPLES // 2 + 1, np.complex64)
+        for hertz in np.geomspace(600, 6500, 7) * random.uniform(0.9, 1.1, 7):
+            sizes = random.lognormal(0.0, 0.9, count) * random.choice([-1.0, 1.0], count)
+            drops = _impulses(random.integers(0, BANK_SAMPLES, count), sizes)
+            # Three cycles, then silence: a leaf is no bell.
+            ring = np.exp(-moments * hertz / 1.5) * np.sin(2 * np.pi * hertz * moments)
+            ringing = scipy.fft.rfft(ring.astype(np.float32), BANK_SAMPLES)
+            spectrum += scipy.fft.rfft(drops) * ringing
+        wave = scipy.fft.irfft(spectrum, BANK_SAMPLES)
         wave /= np.sqrt(np.mean(wave * wave))
         hiss = scipy.fft.irfft(
             scipy.fft.rfft(_white(random)) * _band(self._f, 1200, 11_000, 1), BANK_SAMPLES
@@ -210,7 +217,7 @@ class Banks:
 
     def _make_crickets(self, random: np.random.Generator) -> Bank:
         """A few crickets: chirps of three or four pulses, two to three chirps a second each."""
-        wave = np.zeros(BANK_SAMPLES, np.float32)
+        spectrum = np.zeros(BANK_SAMPLES // 2 + 1, np.complex64)
         for _ in range(int(random.integers(2, 5))):
             carrier = self._insect_hz * random.normal(1, 0.02)
             per_loop = round(random.uniform(1.8, 3.2) * BANK_SAMPLES / SAMPLE_RATE)
@@ -223,9 +230,10 @@ class Banks:
             even = np.arange(per_loop) * (BANK_SAMPLES / per_loop)
             chirps = even + random.normal(0, 0.01 * SAMPLE_RATE, per_loop)
             starts = (chirps[:, None] + gap * np.arange(pulses)).astype(np.int64).ravel()
-            places = (starts[:, None] + np.arange(length)) % BANK_SAMPLES
-            loud = np.float32(random.uniform(0.3, 1.0))
-            np.add.at(wave, places, loud * pulse)
+            loud = np.full(len(starts), random.uniform(0.3, 1.0))
+            train = scipy.fft.rfft(_impulses(starts % BANK_SAMPLES, loud))
+            spectrum += train * scipy.fft.rfft(pulse, BANK_SAMPLES)
+        wave = scipy.fft.irfft(spectrum, BANK_SAMPLES).astype(np.float32)
         return _through(wave, np.ones_like(self._f), self._response)
 
     def _make_cicadas(self, random: np.random.Generator) -> Bank:
@@ -234,29 +242,26 @@ class Banks:
         turns = np.arange(BANK_SAMPLES) * (cycles / BANK_SAMPLES)
         shiver = (1 + 0.7 * np.sin(2 * np.pi * turns)).astype(np.float32)
         centre = random.uniform(6200, 7800)
-        band = _band(self._f, 0.87 * centre, 1.13 * centre)
+        band = _band(self._f, 0.87 * centre, 1.13 * centre, 12)
         return _through(_white(random), band, self._response, shiver)
 
     def _make_aircraft(self, random: np.random.Generator) -> Bank:
         """A propeller's drone (harmonics of 70 to 110 Hz) in a low roar."""
-        roar = scipy.fft.rfft(_white(random)) * _band(self._f, 70, 350, 1)
+        roar = scipy.fft.rfft(_white(random)) * _band(self._f, 70, 350, 2)
         roar /= np.sqrt(np.sum(np.abs(roar) ** 2))
         drone = np.zeros_like(roar)
-        for pitch in (random.uniform(70, 110),):
-            for order in range(1, 14):
-                # Whole cycles per loop keep the loop seamless; a few neighbours blur the line.
-                centre = round(order * pitch * BANK_SAMPLES / SAMPLE_RATE)
-                lines = slice(centre - 2, centre + 3)
-                phases = random.uniform(0, 2 * np.pi, 5)
-                drone[lines] += order**-0.9 * np.exp(1j * phases)
+        pitch = random.uniform(70, 110)
+        for order in range(1, 14):
+            # Whole cycles per loop keep the loop seamless; a few neighbours blur the line.
+            centre = round(order * pitch * BANK_SAMPLES / SAMPLE_RATE)
+            phases = random.uniform(0, 2 * np.pi, 5)
+            drone[centre - 2 : centre + 3] += order**-0.9 * np.exp(1j * phases)
         drone /= np.sqrt(np.sum(np.abs(drone) ** 2))
         wave = scipy.fft.irfft(roar + drone, BANK_SAMPLES).astype(np.float32)
         return _through(wave, np.ones_like(self._f), self._response)
 
 
-def wander(
-    random: np.random.Generator, count: int, smoothness: float, spread_db: float
-) -> NDArray[np.float32]:
+def wander(random: np.random.Generator, count: int, smoothness: float, spread_db: float) -> Floats:
     """Return a slowly changing level in decibels, ``(count,)``: a first-order random walk.
 
     Parameters

@@ -110,15 +110,15 @@ class Path:
         if size not in self._filters:
             hertz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE).astype(np.float32)
             neper = np.float32(np.log(10) / 20)
-            response = neper * (self.recorder.response_db(hertz) + np.float32(self.recorder.gain_db))
+            response = neper * (
+                self.recorder.response_db(hertz) + np.float32(self.recorder.gain_db)
+            )
             lost = neper * absorption_db_per_m(hertz, self.recorder.habitat.absorption)
             echo = scipy.fft.rfft(self._echo, size)
             self._filters[size] = (response.astype(np.float32), lost.astype(np.float32), echo)
         return self._filters[size]
 
-    def arrive(
-        self, song: NDArray[np.float32], level_db: float, distance_m: float
-    ) -> Arrival:
+    def arrive(self, song: NDArray[np.float32], level_db: float, distance_m: float) -> Arrival:
         """Return a song as the file holds it.
 
         Parameters

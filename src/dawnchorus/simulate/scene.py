@@ -30,7 +30,7 @@ from dawnchorus.simulate.recorders import Recorder
 from dawnchorus.simulate.schedule import Sun, sun_of
 from dawnchorus.simulate.species import CATALOGUE, Species, Voice, draw_voice
 
-SONGS_PER_SECOND = 0.50
+SONGS_PER_SECOND = 0.85
 """Songs within earshot, audible or buried, at the height of the dawn chorus."""
 SONGS_PER_BOUT = 5
 """A bird that sings goes on for a while: mean number of songs in a row."""
@@ -117,7 +117,6 @@ class Scene:
     noises: tuple[Stretch, ...]
     ambience_db: NDArray[np.float32]
     """Level of the far rumble at equally spaced moments of the recording."""
-    insect_hz: float
 
 
 @dataclass(frozen=True)
@@ -147,19 +146,20 @@ def weather_of(plan: SeasonPlan, day: int) -> Weather:
 def residents(plan: SeasonPlan, recorder: Recorder) -> list[Individual]:
     """Return the birds within earshot of a recorder: its own subset and abundances of species."""
     random = plan.random(RECORDER, recorder.number, 1)
-    abundance = random.gamma(1.6, 1.0, plan.species)
-    # A third of the species is missing or nearly so; with few species nobody is left out.
-    if plan.species >= 6:
-        rare = random.permutation(plan.species)[: plan.species // 4]
-        abundance[rare] *= random.choice([0.0, 0.1], len(rare))
-    abundance = np.where(abundance > 0, np.maximum(abundance, 0.05), 0)
+    abundance = np.maximum(random.gamma(2.2, 1.0, plan.species), 0.3)
+    # A quarter of the species is missing, but each has one recorder in three where it is at home.
+    missing = random.permutation(plan.species)[: plan.species // 4]
+    homes = min(3, plan.recorders)
+    for number in missing:
+        if number % homes != recorder.number % homes:
+            abundance[number] = 0.0
     birds = []
     for number, species in enumerate(CATALOGUE[: plan.species]):
         if not abundance[number]:
             continue
         count = int(random.integers(1, 4))
         for bird in range(count):
-            distance = float(np.clip(random.lognormal(np.log(55), 0.65), 8, 320))
+            distance = float(np.clip(random.lognormal(np.log(45), 0.7), 8, 320))
             voice = draw_voice(random)
             name = f"{recorder.name}-{species.name.replace(' ', '-')}-{bird + 1}"
             weight = float(abundance[number]) / count
@@ -169,14 +169,14 @@ def residents(plan: SeasonPlan, recorder: Recorder) -> list[Individual]:
 
 def readiness(species: Species, hour: float, sun: Sun) -> float:
     """Return how readily a species sings at a local hour, 0 to about 1."""
-    dawn = np.exp(-0.5 * ((hour - sun.rise - 0.4) / 0.95) ** 2)
+    dawn = np.exp(-0.5 * ((hour - sun.rise - 0.5) / 1.1) ** 2)
     dusk = np.exp(-0.5 * ((hour - sun.set + 0.2) / 0.6) ** 2)
     up = 1 / (1 + np.exp(-4 * (hour - sun.rise))) / (1 + np.exp(-4 * (sun.set - hour)))
     return float(
         species.dawn * dawn
-        + 0.42 * species.day * up * (1 - dawn) * (1 - dusk)
+        + 0.32 * species.day * up * (1 - dawn) * (1 - dusk)
         + 0.75 * species.dusk * dusk
-        + 0.35 * species.night * (1 - up)
+        + 0.2 * species.night * (1 - up)
     )
 
 
@@ -224,10 +224,11 @@ def _points(seconds: float) -> int:
     return max(2, round(seconds * POINTS_PER_SECOND) + 1)
 
 
-def _flanked(level: NDArray[np.float32], seconds: float, flank_s: float) -> NDArray[np.float32]:
-    """Let a level rise from and fall to 40 dB less within ``flank_s`` at both ends."""
-    moments = np.linspace(0, seconds, len(level))
-    edge = np.minimum(moments, seconds - moments) / flank_s
+def _flanked(
+    level: NDArray[np.float32], moments: NDArray[np.float64], whole_s: float, flank_s: float
+) -> NDArray[np.float32]:
+    """Let a level rise from and fall to 40 dB less at the ends of what lasts ``whole_s``."""
+    edge = np.minimum(moments, whole_s - moments) / flank_s
     return (level - 40 * np.clip(1 - edge, 0, 1)).astype(np.float32)
 
 
@@ -246,13 +247,13 @@ def _noises(
 
     noises = []
     hours = seconds / 3600
-    for start, end, level in weather.rain:
-        first, last = max(0.0, (start - hour) * 3600), min(seconds, (end - hour) * 3600)
+    for begin, stop, level in weather.rain:
+        whole = 3600 * (stop - begin)
+        first, last = max(0.0, (begin - hour) * 3600), min(seconds, (stop - hour) * 3600)
         if last - first > 1:
-            points = _points(last - first)
-            noises.append(
-                stretch(RAIN, first, last, level + wander(random, points, 0.97, 3.0))
-            )
+            changing = level + wander(random, _points(last - first), 0.97, 3.0)
+            moments = np.linspace(first, last, len(changing)) - (begin - hour) * 3600
+            noises.append(stretch(RAIN, first, last, _flanked(changing, moments, whole, 12.0)))
     wind_db = float(np.interp(hour + hours / 2, np.arange(25), weather.wind_db))
     if wind_db > -56:
         gusts = wander(random, _points(seconds), 0.9, 6.0)
@@ -260,25 +261,25 @@ def _noises(
     night = hour < sun.rise - 0.3 or hour > sun.set - 0.5
     warm = float(np.clip((weather.celsius - 8) / 14, 0, 1))
     if night and random.random() < 0.35 + 0.5 * habits[0] * warm:
-        level = np.full(_points(seconds), random.uniform(-58, -44), np.float32)
-        noises.append(stretch(CRICKETS, 0.0, seconds, level))
+        steady = np.full(_points(seconds), random.uniform(-58, -44), np.float32)
+        noises.append(stretch(CRICKETS, 0.0, seconds, steady))
     if sun.rise + 3 < hour < sun.set - 0.5 and random.random() < 0.2 + 0.7 * habits[1] * warm:
         first = float(random.uniform(0, 0.5 * seconds))
         last = min(seconds, first + float(random.uniform(15, 60)))
-        level = np.full(_points(last - first), random.uniform(-58, -46), np.float32)
-        noises.append(stretch(CICADAS, first, last, _flanked(level, last - first, 4.0)))
+        steady = np.full(_points(last - first), random.uniform(-58, -46), np.float32)
+        moments = np.linspace(0, last - first, len(steady))
+        swelling = _flanked(steady, moments, last - first, 4.0)
+        noises.append(stretch(CICADAS, first, last, swelling))
     rate = 1.0 if 6 < hour < 23 else 0.25
     for _ in range(int(random.poisson(2.2 * rate * (hours + 1 / 60)))):
         length = float(random.uniform(35, 90))
+        loudest = float(random.uniform(-42, -28))
         first = float(random.uniform(-length / 2, seconds))
-        points = _points(length)
-        shape = 24 * (np.sin(np.pi * np.linspace(0, 1, points)) - 1)
-        level = (random.uniform(-42, -28) + shape).astype(np.float32)
         start, end = max(0.0, first), min(seconds, first + length)
         if end - start > 5:
-            moments = np.linspace(start - first, end - first, _points(end - start))
-            cut = np.interp(moments, np.linspace(0, length, points), level)
-            noises.append(stretch(AIRCRAFT, start, end, cut.astype(np.float32)))
+            passed = (np.linspace(start, end, _points(end - start)) - first) / length
+            passing = loudest + 24 * (np.sin(np.pi * passed) - 1)
+            noises.append(stretch(AIRCRAFT, start, end, passing.astype(np.float32)))
     return noises
 
 
@@ -291,7 +292,6 @@ def scenes_of_day(
     birds = residents(plan, recorder)
     site = plan.random(RECORDER, recorder.number, 2)
     habits = (float(site.random()), float(site.random()))
-    insect_hz = float(site.uniform(3500, 5000))
     scenes = []
     for number, start in enumerate(starts):
         random = plan.random(SCENE, recorder.number, day, number)
@@ -303,14 +303,12 @@ def scenes_of_day(
             length = float(random.uniform(12, 40))
             first = float(random.uniform(0, max(1.0, plan.seconds - length)))
             silences.append((first, min(plan.seconds, first + length)))
-        songs = _songs(
-            random, birds, hour, sun, plan.seconds, 0.45 if raining else 1.0, silences
-        )
+        songs = _songs(random, birds, hour, sun, plan.seconds, 0.45 if raining else 1.0, silences)
         ambience = recorder.habitat.ambience_db + wander(random, _points(plan.seconds), 0.98, 2.0)
         moments = np.linspace(0, plan.seconds, len(ambience))
         for first, last in silences:
             ambience[(moments >= first) & (moments <= last)] -= 25
             level = np.zeros(2, np.float32)
             noises.append(Stretch(SILENCE, first, last, level, 0))
-        scenes.append(Scene(tuple(songs), tuple(noises), ambience, insect_hz))
+        scenes.append(Scene(tuple(songs), tuple(noises), ambience))
     return scenes

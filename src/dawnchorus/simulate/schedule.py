@@ -67,9 +67,9 @@ def _twilight_minutes(count: int, share: float, phase: int, sun: Sun) -> list[in
     hours = [
         *np.linspace(sun.rise - 0.5, sun.rise + 1.75, dawn),
         *np.linspace(sun.set - 1.0, sun.set + 0.75, dusk),
-        *((np.arange(rest) + 0.5) * 24 / max(rest, 1)),
+        *(0.75 + np.arange(rest) * 24 / max(rest, 1)),
     ]
-    return sorted(int(round(60 * hour)) + phase for hour in hours)
+    return sorted(round(60 * float(hour)) + phase for hour in hours)
 
 
 def _apart(minutes: list[int], length: int) -> list[int]:

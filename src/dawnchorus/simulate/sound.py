@@ -183,7 +183,7 @@ class Recording:
         floor = np.float32(10 ** (self.recorder.floor_db / 20) * math.sqrt(0.5))
         out = self._random.standard_normal(rows * HOP, dtype=np.float32)
         out *= floor
-        moments = (first_row + np.arange(rows + 1)) * (HOP / SAMPLE_RATE)
+        moments = np.arange(first_row, first_row + rows + 1, dtype=np.float64) * (HOP / SAMPLE_RATE)
         steady = np.full(rows + 1, floor, np.float32)
         self._add(out, "floor", self._floor_place, first_row, steady)
         length = self.frames / SAMPLE_RATE

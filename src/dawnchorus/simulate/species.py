@@ -39,10 +39,10 @@ class Voice:
 
 
 def draw_voice(random: np.random.Generator) -> Voice:
-    """Draw an individual: pitch varies by 4 %, tempo by 7 %."""
+    """Draw an individual: pitch varies by 4 %, tempo by 6 %."""
     return Voice(
         pitch=float(np.clip(random.normal(1, 0.04), 0.9, 1.1)),
-        tempo=float(np.clip(random.normal(1, 0.07), 0.85, 1.15)),
+        tempo=float(np.clip(random.normal(1, 0.06), 0.88, 1.12)),
         repeats=int(random.integers(-1, 2)),
         accent=float(random.uniform(-1, 1)),
         loudness_db=float(random.normal(0, 2)),
@@ -57,7 +57,7 @@ class Rendition:
         self.accent = voice.accent
         self.repeats = voice.repeats + (1 if random.random() < 0.25 else 0)
         self._pitch = voice.pitch * float(random.normal(1, 0.008))
-        self._stretch = float(random.normal(1, 0.025)) / voice.tempo
+        self._stretch = float(np.clip(random.normal(1, 0.025), 0.94, 1.06)) / voice.tempo
         self.notes: list[Note] = []
 
     def count(self, usual: int, least: int = 1) -> int:
@@ -138,7 +138,7 @@ def _high_buzz(song: Rendition) -> None:
 def _low_coo(song: Rendition) -> None:
     """Soft hoots around 1.1 kHz with a weak second harmonic."""
     onset = 0.0
-    for position in range(song.count(4, 3)):
+    for position in range(song.count(3, 2)):
         top = 1180.0 if position == 1 else 1090.0
         song.sing(onset, 0.3, (1010, top, top, 1010), 1.0, (1, 0.1, 0.03), flanks=(0.3, 0.3))
         onset += 0.44
@@ -163,10 +163,10 @@ def _two_voices(song: Rendition) -> None:
 
 def _motif(song: Rendition) -> None:
     """The same three notes, low-high-middle, again and again."""
-    for position in range(song.count(4, 3)):
+    for position in range(song.count(3, 2)):
         onset = 0.46 * position
         song.sing(onset, 0.1, (2300, 2700), 0.8, (1, 0.25))
-        song.sing(onset + 0.13, 0.12, (4700, 5000 + 200 * song.accent, 4100), 1.0, (1, 0.15))
+        song.sing(onset + 0.13, 0.12, (4700, 5000 + 200 * song.accent, 4100), 1.0, (1, 0.06))
         song.sing(onset + 0.28, 0.1, (3300, 2600), 0.85, (1, 0.2))
 
 
@@ -200,7 +200,9 @@ def _night_churr(song: Rendition) -> None:
     pulses = song.count(40, 34)
     for position in range(pulses):
         hertz = 1650.0 if position < pulses * 0.55 else 1950.0
-        song.sing(position / 19, 0.034, (hertz, hertz * 1.05), 1.0, (1, 0.3, 0.1), flanks=(0.3, 0.4))
+        song.sing(
+            position / 19, 0.034, (hertz, hertz * 1.05), 1.0, (1, 0.3, 0.1), flanks=(0.3, 0.4)
+        )
 
 
 def _see_saw(song: Rendition) -> None:
@@ -262,7 +264,7 @@ CATALOGUE = (
     Species("motif repeater", _motif, 6.0, -26.0, 1.0, 0.7, 0.6, 0.0),
     Species("falling slurrer", _falling_sweep, 5.0, -27.0, 0.9, 0.5, 0.4, 0.0),
     Species("low cooer", _low_coo, 8.0, -30.0, 0.8, 0.5, 0.7, 0.15),
-    Species("night churrer", _night_churr, 4.5, -29.0, 0.25, 0.0, 0.6, 1.0),
+    Species("night churrer", _night_churr, 5.5, -29.0, 0.1, 0.0, 0.4, 1.0),
     Species("rising slurrer", _rising_sweep, 6.0, -27.0, 1.0, 0.4, 0.6, 0.0),
     Species("hard chipper", _chips, 4.0, -27.0, 0.6, 0.8, 0.7, 0.03),
     Species("bouncing whistler", _bouncing_whistle, 8.0, -28.0, 0.9, 0.7, 0.4, 0.02),

@@ -1,14 +1,14 @@
 """The truth of a season: Parquet for programs, Raven selection tables for eyes.
 
-In: what was heard in each recording. Out: rows of the schema :data:`TRUTH`, a table per
-recorder-day, and one of the season.
+In: what was heard in each recording. Out: rows of the schema :data:`TRUTH` as one
+table per recorder-day, and a selection table per recording.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -19,27 +19,36 @@ from dawnchorus.results import publishing
 from dawnchorus.simulate.scene import Scene
 from dawnchorus.simulate.sound import Heard
 
-TRUTH = pa.schema(
-    [
-        ("recording", pa.string()),
-        ("recorder", pa.string()),
-        ("start_s", pa.float64()),
-        ("end_s", pa.float64()),
-        ("low_hz", pa.float64()),
-        ("high_hz", pa.float64()),
-        ("species", pa.string()),
-        ("kind", pa.string()),
-        ("individual", pa.string()),
-        ("distance_m", pa.float32()),
-        ("snr_db", pa.float32()),
-        ("start_utc", pa.timestamp("us", tz="UTC")),
-    ]
-)
+_FIELDS: list[Any] = [
+    pa.field("recording", pa.string()),
+    pa.field("recorder", pa.string()),
+    pa.field("start_s", pa.float64()),
+    pa.field("end_s", pa.float64()),
+    pa.field("low_hz", pa.float64()),
+    pa.field("high_hz", pa.float64()),
+    pa.field("species", pa.string()),
+    pa.field("kind", pa.string()),
+    pa.field("individual", pa.string()),
+    pa.field("distance_m", pa.float32()),
+    pa.field("snr_db", pa.float32()),
+    pa.field("start_utc", pa.timestamp("us", tz="UTC")),
+]
+TRUTH = pa.schema(_FIELDS)
 """``start_s`` and ``end_s`` from the recording's start; ``start_utc`` is the row's own start.
 ``kind`` is ``song`` or ``noise``; noise has the kind of noise in ``species`` and no individual,
 distance or signal-to-noise ratio."""
 
 RAVEN_COLUMNS = ("Species", "Kind", "Individual", "SNR (dB)")
+
+
+def truth_of_day(out: Path, recorder: str, date: dt.date) -> Path:
+    """Path of a recorder-day's truth."""
+    return out / "truth" / recorder / f"{date.isoformat()}.parquet"
+
+
+def selections_of(out: Path, recording: PurePosixPath) -> Path:
+    """Path of a recording's selection table."""
+    return out / "truth" / recording.with_suffix(".selections.txt")
 
 
 def truth_rows(
@@ -115,12 +124,3 @@ def write_truth(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write one recorder-day's truth."""
     with publishing(path) as partial:
         pq.write_table(pa.Table.from_pylist(list(rows), TRUTH), partial, compression="zstd")
-
-
-def join_truth(path: Path, days: Iterable[Path]) -> None:
-    """Join the recorder-days' tables, one after the other, into the season's."""
-    with publishing(path) as partial, pq.ParquetWriter(partial, TRUTH, compression="zstd") as writer:
-        for day in days:
-            table = pq.read_table(day, schema=TRUTH)
-            if table.num_rows:
-                writer.write_table(table)

@@ -146,7 +146,8 @@ class Codes:
         ValueError
             If a level is NaN.
         """
-        scaled = (np.asarray(levels, np.float64) - self.minimum) / self.step
+        with np.errstate(over="ignore"):
+            scaled = (np.asarray(levels, np.float64) - self.minimum) / self.step
         if np.isnan(scaled).any():
             raise ValueError("a level is not a number")
         return np.floor(np.clip(scaled, 0, TOP_CODE) + 0.5).astype(np.uint8)

@@ -28,8 +28,8 @@ from dawnchorus.spectrograms.kernels import LOG2_COEFFICIENTS, band_powers, enco
 
 LEVEL_FLOOR_DB = -200.0
 """Level of digital silence; the softest 16-bit window that is not silent has -139 dB."""
-TRANSFORM_SAMPLES = 1 << 17
-"""Samples transformed at once: 128 frames of 1024, which together with their spectrum stay in cache."""
+TRANSFORM_SAMPLES = 1 << 18
+"""Samples transformed at once: a window of 256 frames of 1024; larger spectra would leave the cache."""
 LOUDEST = 1e6
 """What broken float samples are limited to (2 ** 23 is where 24-bit integers kept as floats end)."""
 
@@ -109,24 +109,29 @@ class Spectrograph:
         codes = np.empty((count, settings.mels, settings.frames), np.uint8)
         level, active = np.empty(count, np.float32), np.empty(count, np.float32)
         low = high = broken = 0
-        for window, of_window in enumerate(samples):
-            square = mean_square(of_window)
+        framed = self._frames(samples)
+        for window in range(count):
+            square, frames = mean_square(samples[window]), framed[window]
             if not np.isfinite(square):
-                of_window = _mended(of_window)  # noqa: PLW2901
-                square = mean_square(of_window)
+                mended = _mended(samples[window])
+                square, frames = mean_square(mended), self._frames(mended[None])[0]
                 broken += 1
             level[window] = level_db(square)
-            window_low, window_high = self._encode(of_window, codes[window])
+            window_low, window_high = self._encode(frames, codes[window])
             low += window_low
             high += window_high
             active[window] = activity(codes[window], settings.db_step)
         return Spectra(codes, level, active, low, high, broken)
 
-    def _encode(self, samples: NDArray[np.float32], codes: NDArray[np.uint8]) -> tuple[int, int]:
+    def _frames(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a view of the overlapping frames, (n, frames, n_fft)."""
+        settings = self.settings
+        views = np.lib.stride_tricks.sliding_window_view(samples, settings.n_fft, axis=1)
+        return views[:, :: settings.hop_length][:, : settings.frames]
+
+    def _encode(self, frames: NDArray[np.float32], codes: NDArray[np.uint8]) -> tuple[int, int]:
         """Fill the codes of one window; return how many were clipped below and above."""
         settings = self.settings
-        frames = np.lib.stride_tricks.sliding_window_view(samples, settings.n_fft)
-        frames = frames[:: settings.hop_length][: settings.frames]
         low = high = 0
         for start in range(0, settings.frames, self._group):
             group = frames[start : start + self._group]

@@ -1,37 +1,31 @@
-"""The validated configuration, as frozen objects.
+"""What may stand in the configuration: one frozen class per section.
 
-In: YAML files and overrides (``--config``, ``--set``), or the JSON that a rule hands to its command
-(``--settings``). Out: :class:`Settings`, in which every key has its default, its unit and its bounds;
-a wrong key or value is a :class:`~dawnchorus.errors.DawnChorusError` of one line.
-
-``workflow/schemas/config.schema.json`` is written from these classes (``python -m dawnchorus.config``)
-and a test holds the two together.
+Every key has its default, its unit and its bounds here and nowhere else; the schema, the reference
+page and the messages about wrong keys are made from these classes.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dawnchorus.errors import DawnChorusError
 
 RESERVED_NAMES = frozenset(
-    {"inventory", "spectrograms", "birdnet", "training", "evaluation", "logs", "benchmarks"}
+    {
+        "inventory",
+        "spectrograms",
+        "birdnet",
+        "training",
+        "evaluation",
+        "labels",
+        "logs",
+        "benchmarks",
+    }
 )
 """Folders of ``results`` that an experiment must not be called."""
 
@@ -68,7 +62,9 @@ class Audio(Section):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{name!r} is no IANA time zone (for example America/Chicago)") from error
+            raise ValueError(
+                f"{name!r} is no IANA time zone (for example America/Chicago)"
+            ) from error
         return name
 
     @field_validator("pattern")
@@ -105,7 +101,7 @@ class Spectrogram(Section):
     """Upper edge of the highest band in hertz."""
     frames: Positive = 256
     """Frames per window."""
-    db_min: float = -120.0
+    db_min: Annotated[float, Field(ge=-300, le=0)] = -120.0
     """Decibels (re a full-scale sine) that code 0 stands for; what is quieter is clipped to it."""
     db_step: Annotated[float, Field(gt=0, le=2)] = 0.5
     """Decibels per code: 256 codes span -120 to +7.5 dB."""
@@ -123,6 +119,8 @@ class Spectrogram(Section):
                 f"frames: {self.frames} frames span {span} samples, but a window of "
                 f"{self.window_seconds} s has {samples}; take fewer frames or a longer window"
             )
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft: must be even, got {self.n_fft}")
         if not self.f_min < self.f_max <= self.sample_rate / 2:
             raise ValueError(
                 f"f_max: needs f_min < f_max <= sample_rate / 2, got {self.f_min}, {self.f_max} "
@@ -143,7 +141,7 @@ class TrainingSet(Section):
 
     windows: Positive = 230_000
     """How many windows to draw (all, if the season has fewer)."""
-    seed: int = 2021
+    seed: Annotated[int, Field(ge=0)] = 2021
     """Seed of the draw."""
     activity_weight: Annotated[float, Field(ge=0, le=10)] = 0.0
     """0 draws evenly; w draws a window with weight (its activity's rank in the season) ** w."""
@@ -169,10 +167,11 @@ class Augmentation(Section):
     time_mask_frames: Annotated[int, Field(ge=0)] = 30
     """Largest width of such a span."""
     global_time: tuple[Share, Share] = (0.6, 1.0)
-    """Share of the frames that a global crop covers."""
+    """Share of the frames that a global crop covers. A crop is resized to the largest it may be, in
+    whole patches: smaller shares also make training faster."""
     global_mel: tuple[Share, Share] = (0.85, 1.0)
     """Share of the mel rows that a global crop covers: frequency identifies the species."""
-    local_time: tuple[Share, Share] = (0.15, 0.5)
+    local_time: tuple[Share, Share] = (0.15, 0.4)
     """Share of the frames that a local crop covers."""
     local_mel: tuple[Share, Share] = (0.6, 1.0)
     """Share of the mel rows that a local crop covers."""
@@ -236,7 +235,7 @@ class Experiment(Section):
     """Largest norm of the gradient of the student; 0 does not clip."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Of the forward pass; losses, the teacher's average and the centre are float32 always."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     """Time between checkpoints (one more at the end of every epoch)."""
     keep_checkpoints: Positive = 2
@@ -335,7 +334,9 @@ class Settings(Section):
     audio: Audio = Audio()
     spectrogram: Spectrogram = Spectrogram()
     training_set: TrainingSet = TrainingSet()
-    experiments: dict[str, Experiment] = Field(default_factory=lambda: {"dino_vits16": Experiment()})
+    experiments: dict[str, Experiment] = Field(
+        default_factory=lambda: {"dino_vits16": Experiment()}
+    )
     """Output spaces by name."""
     embedding: Embedding = Embedding()
     clustering: Clustering = Clustering()
@@ -364,122 +365,3 @@ class Settings(Section):
                 "experiments",
                 f"the config has {', '.join(self.experiments) or 'none'}",
             ) from None
-
-
-def _key_of(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "config"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Names that may stand where an unknown key was found."""
-    section: type[BaseModel] = Settings
-    for part in location[:-1]:
-        field = section.model_fields.get(str(part))
-        if field is None:
-            continue  # the name of an experiment
-        if field.annotation == dict[str, Experiment]:
-            section = Experiment
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            section = field.annotation
-    return list(section.model_fields)
-
-
-def validate(values: Mapping[str, Any], where: object = "config") -> Settings:
-    """Check plain values against :class:`Settings`.
-
-    Raises
-    ------
-    DawnChorusError
-        One line that names every wrong key, what it holds and what it may hold.
-    """
-    try:
-        return Settings.model_validate(dict(values))
-    except ValidationError as error:
-        complaints = []
-        for problem in error.errors():
-            location = problem["loc"]
-            if problem["type"] == "extra_forbidden":
-                known = _known_keys(location)
-                near = difflib.get_close_matches(str(location[-1]), known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                complaints.append(f"{_key_of(location)}: unknown key, {hint}")
-            else:
-                message = problem["msg"].removeprefix("Value error, ")
-                given = problem["input"]
-                shown = "" if isinstance(given, Mapping | BaseModel) else f" (got {given!r})"
-                complaints.append(f"{_key_of(location)}: {message}{shown}")
-        raise DawnChorusError("; ".join(complaints), where) from None
-
-
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            merged[key] = _merge(below, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def read_values(path: Path) -> dict[str, Any]:
-    """Read one YAML file of settings."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DawnChorusError(error.strerror or "cannot be read", path, "check --config") from None
-    except yaml.YAMLError as error:
-        raise DawnChorusError(f"is not YAML: {error}", path) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise DawnChorusError("is not a mapping of keys to values", path)
-    return values
-
-
-def load(
-    files: Sequence[Path] = (),
-    overrides: Sequence[str] = (),
-    handed: Sequence[str] = (),
-) -> Settings:
-    """Put a configuration together.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        YAML files; a later one overrides an earlier one key by key.
-    overrides : sequence of str
-        ``section.key=value``, the value as YAML.
-    handed : sequence of str
-        JSON objects of sections, as a rule hands them to its command; they stand above the files.
-    """
-    values: dict[str, Any] = {}
-    for path in files:
-        values = _merge(values, read_values(path))
-    for text in handed:
-        try:
-            sections = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DawnChorusError(f"is not JSON: {error}", "--settings") from None
-        if not isinstance(sections, dict):
-            raise DawnChorusError("is not a JSON object", "--settings")
-        values = _merge(values, sections)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise DawnChorusError(f"{override!r} is not KEY=VALUE", "--set")
-        nested: Any = yaml.safe_load(text)
-        for part in reversed(key.strip().split(".")):
-            nested = {part: nested}
-        values = _merge(values, nested)
-    return validate(values, ", ".join(map(str, files)) or "config")
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12) of the configuration."""
-    document = Settings.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document}
-
-
-if __name__ == "__main__":
-    print(json.dumps(schema(), indent=2))

@@ -1,0 +1,167 @@
+"""Masks that keep a share of the attention, and the boxes around their parts.
+
+In: attention over the patches of a window, patches as rows (from low to high frequency) and columns
+(time). Out: boolean masks, boxes in patches, and boxes in hertz and seconds. Pure functions on
+arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+TOUCHING = np.ones((3, 3), dtype=np.int8)
+"""Patches that meet at a corner belong together: a rising song leaves steps, not a line."""
+
+
+def mass_mask(attention: NDArray[np.floating], mass: float) -> NDArray[np.bool_]:
+    """Keep the fewest patches that together hold a share of the attention.
+
+    Parameters
+    ----------
+    attention : array (..., rows, columns)
+        Not negative. Every map is masked by itself.
+    mass : float
+        Share of a map's sum to reach, over 0 and at most 1. With 1, patches of no attention at all
+        are still left out.
+
+    Returns
+    -------
+    bool array (..., rows, columns)
+        Of equally strong patches the first, row by row, is taken first. A map without any attention
+        has an empty mask.
+    """
+    flat = np.asarray(attention, dtype=np.float64).reshape(*attention.shape[:-2], -1)
+    order = np.argsort(-flat, axis=-1, kind="stable")
+    held = np.cumsum(np.take_along_axis(flat, order, axis=-1), axis=-1)
+    total = held[..., -1:]
+    # A patch is needed as long as those before it fall short of the share.
+    before = np.concatenate([np.zeros_like(total), held[..., :-1]], axis=-1)
+    needed = before < mass * total
+    mask = np.zeros(flat.shape, dtype=bool)
+    np.put_along_axis(mask, order, needed, axis=-1)
+    return mask.reshape(attention.shape)
+
+
+@dataclass(frozen=True)
+class PatchBox:
+    """The box around one connected part of a mask, in patches, ends included.
+
+    ``mass`` is the part's share of the map's attention (the part's own, not the whole box's).
+    """
+
+    first_row: int
+    last_row: int
+    first_column: int
+    last_column: int
+    mass: float
+
+
+def patch_boxes(mask: NDArray[np.bool_], attention: NDArray[np.floating]) -> list[PatchBox]:
+    """Return a box around each connected part of a mask, the strongest first.
+
+    Parameters
+    ----------
+    mask : bool array (rows, columns)
+    attention : array (rows, columns)
+    """
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask, structure=TOUCHING)
+    total = float(np.sum(attention, dtype=np.float64))
+    boxes = []
+    for number, found in enumerate(ndimage.find_objects(labels), start=1):
+        if found is None:
+            continue
+        rows, columns = found
+        part = float(np.sum(attention[labels == number], dtype=np.float64))
+        boxes.append(
+            PatchBox(rows.start, rows.stop - 1, columns.start, columns.stop - 1, part / total)
+        )
+    return sorted(boxes, key=lambda box: (-box.mass, box.first_column, box.first_row))
+
+
+@dataclass(frozen=True)
+class WindowBox:
+    """A box in a window: seconds from the window's start, hertz, share of the attention."""
+
+    start_s: float
+    end_s: float
+    low_hz: float
+    high_hz: float
+    mass: float
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """The patches of a window in hertz and seconds.
+
+    Attributes
+    ----------
+    low_hz, high_hz : float64 arrays (rows,)
+        Edges of each row of patches.
+    start_s, end_s : float64 arrays (columns,)
+        Edges of each column of patches, in seconds from the window's start.
+    """
+
+    low_hz: NDArray[np.float64]
+    high_hz: NDArray[np.float64]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        mel_low: ArrayLike,
+        mel_high: ArrayLike,
+        frame_time: ArrayLike,
+        hop_seconds: float,
+        patch: int,
+    ) -> PatchGrid:
+        """Lay the patches over a window.
+
+        Parameters
+        ----------
+        mel_low, mel_high : array_like (mels,)
+            Edges of the mel bands in hertz, ascending; neighbours overlap, as triangles do.
+        frame_time : array_like (frames,)
+            Middle of each frame, in seconds from the window's start.
+        hop_seconds : float
+            Time between frames. A frame stands for the hop around its middle.
+        patch : int
+            Side of a patch in mel rows and frames.
+        """
+        low, high = np.asarray(mel_low, np.float64), np.asarray(mel_high, np.float64)
+        middle = np.asarray(frame_time, np.float64)
+        if len(low) % patch or len(middle) % patch:
+            raise ValueError(
+                f"{len(low)} mel rows and {len(middle)} frames are no multiple of a patch of {patch}"
+            )
+        return cls(
+            low[::patch],
+            high[patch - 1 :: patch],
+            middle[::patch] - hop_seconds / 2,
+            middle[patch - 1 :: patch] + hop_seconds / 2,
+        )
+
+    def window_box(self, box: PatchBox) -> WindowBox:
+        """Return a box of patches in seconds and hertz."""
+        return WindowBox(
+            start_s=float(self.start_s[box.first_column]),
+            end_s=float(self.end_s[box.last_column]),
+            low_hz=float(self.low_hz[box.first_row]),
+            high_hz=float(self.high_hz[box.last_row]),
+            mass=box.mass,
+        )
+
+
+def large_enough(
+    boxes: Iterable[WindowBox], *, min_seconds: float, min_hertz: float
+) -> Iterator[WindowBox]:
+    """Yield the boxes that are at least so long and so high."""
+    for box in boxes:
+        if box.end_s - box.start_s >= min_seconds and box.high_hz - box.low_hz >= min_hertz:
+            yield box

@@ -1,0 +1,46 @@
+"""The validated configuration, as frozen objects.
+
+In: YAML files and overrides, or the JSON that a rule hands to its command. Out: :class:`Settings`.
+"""
+
+from dawnchorus.config.reading import load, read_values, validate
+from dawnchorus.config.reference import schema
+from dawnchorus.config.sections import (
+    RESERVED_NAMES,
+    Attention,
+    Audio,
+    Augmentation,
+    BirdNet,
+    Clustering,
+    Dino,
+    Embedding,
+    Evaluation,
+    Experiment,
+    Projection,
+    Section,
+    Settings,
+    Spectrogram,
+    TrainingSet,
+)
+
+__all__ = [
+    "RESERVED_NAMES",
+    "Attention",
+    "Audio",
+    "Augmentation",
+    "BirdNet",
+    "Clustering",
+    "Dino",
+    "Embedding",
+    "Evaluation",
+    "Experiment",
+    "Projection",
+    "Section",
+    "Settings",
+    "Spectrogram",
+    "TrainingSet",
+    "load",
+    "read_values",
+    "schema",
+    "validate",
+]

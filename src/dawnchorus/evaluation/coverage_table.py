@@ -1,0 +1,92 @@
+"""What the evaluation stands on: recorder-days, windows, labels; and what is missing.
+
+In: the bench and what had to be left out. Out: the rows of the table ``coverage``, and the training
+windows that lost their recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from dawnchorus.evaluation import tables as table_of
+from dawnchorus.evaluation.bench import Bench
+from dawnchorus.evaluation.labels import Labels
+from dawnchorus.evaluation.windows import LeftOut, recording_facts
+from dawnchorus.results import RecorderDay, Results
+
+
+def fill_coverage(
+    bench: Bench,
+    days: Sequence[RecorderDay],
+    left_out: Sequence[LeftOut],
+    missing: dict[str, str],
+) -> None:
+    """Fill the table coverage."""
+    windows, rows = bench.windows, bench.tables["coverage"]
+
+    def row(what: str, name: str, count: int, of: int, note: str = "", **more: Any) -> None:
+        share = count / of if of else None
+        rows.append(
+            {"what": what, "name": name, "windows": count, "of": of, "share": share, "note": note}
+            | more
+        )
+
+    usable = len(days) - len(left_out)
+    row("recorder-days", "evaluated", usable, len(days), "the numbers are recorder-days")
+    for one in left_out:
+        rows.append({"what": "recorder-day left out", "name": str(one.day), "note": one.reason})
+    for name, reason in missing.items():
+        rows.append({"what": "experiment left out", "name": name, "note": reason})
+    row("windows", "drawn", len(windows), windows.total)
+    for recorder in sorted(set(windows.recorder.tolist())):
+        row("recorder", recorder, int((windows.recorder == recorder).sum()), len(windows))
+    for labels in bench.labels:
+        known = int(labels.known.sum())
+        first = labels is bench.labels[0] or labels.source != "birdnet"
+        if first:
+            row(labels.source, "known", known, len(windows), _unknown(labels))
+        row(
+            labels.source,
+            "labelled",
+            int((labels.known & labels.labelled).sum()),
+            known,
+            "" if known else _unknown(labels),
+            confidence=labels.confidence,
+        )
+    if bench.settings.evaluation.annotations is None:
+        rows.append(
+            {"what": "annotations", "name": "known", "note": "evaluation.annotations is not set"}
+        )
+
+
+def _unknown(labels: Labels) -> str:
+    if labels.known.all():
+        return ""
+    heard = "BirdNET has heard" if labels.source == "birdnet" else "an annotated recording holds"
+    return f"{heard} {int(labels.known.sum())} of the {len(labels.known)} windows"
+
+
+def lost_windows(results: Results) -> pl.DataFrame:
+    """Return the training windows whose recording can no longer be used.
+
+    Returns
+    -------
+    DataFrame
+        recorder, date, recording, windows (how many); empty if nothing is lost, or nothing was
+        drawn.
+    """
+    if not results.training_windows.exists():
+        return pl.DataFrame(schema=table_of.LOST)
+    known = set(recording_facts(results.recordings))
+    return (
+        pl.read_parquet(results.training_windows, columns=["recorder", "date", "recording"])
+        .filter(~pl.col("recording").is_in(known))
+        .group_by("recorder", "date", "recording")
+        .len("windows")
+        .with_columns(pl.col("windows").cast(pl.Int64), pl.col("date").cast(pl.String))
+        .sort("recorder", "date", "recording")
+        .select(list(table_of.LOST))
+    )

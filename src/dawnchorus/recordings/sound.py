@@ -1,0 +1,287 @@
+"""What can be had from an audio file: its header, compared with its bytes.
+
+In: one file on a card. Out: a :class:`Sound` with the frames that can be read and what is wrong
+nevertheless, or an :class:`AudioFault` if there is nothing to be had.
+
+libsndfile decodes, but is not believed where it is too kind: it reads truncated files without a word,
+and takes a header that denies its samples at its word.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from dawnchorus.recordings.faults import FAULTS
+from dawnchorus.recordings.headers import FLOAT, PCM, Riff, read_riff
+
+DECODED_AT_ONCE = 1 << 18
+"""Frames decoded at once where frames are counted by decoding."""
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+PREALLOCATED = 44
+"""Bytes of samples that a pre-allocated file of a Frontier Labs recorder claims (FL003)."""
+
+KNOWN_CHUNKS = frozenset(
+    (
+        "LIST",
+        "guan",
+        "wamd",
+        "id3 ",
+        "ID3 ",
+        "bext",
+        "iXML",
+        "fact",
+        "cue ",
+        "smpl",
+        "PEAK",
+        "JUNK",
+        "FLLR",
+    )
+)
+"""What may follow the samples; four other letters are as likely samples that happen to be letters."""
+
+UNKNOWN_FRAMES = 1 << 60
+"""libsndfile's count for a FLAC stream whose header does not say how long it is begins far above."""
+
+
+class AudioFault(Exception):  # noqa: N818 - a fault of the file, not of the program
+    """A file cannot be read, or not any further.
+
+    Attributes
+    ----------
+    code : str
+        Key of :data:`~dawnchorus.recordings.faults.FAULTS`.
+    reason : str
+        What is wrong, in one line.
+    """
+
+    def __init__(self, code: str, particulars: str = "") -> None:
+        self.code = code
+        meaning = FAULTS[code].meaning
+        self.reason = " ".join(f"{meaning}: {particulars}".split()) if particulars else meaning
+        super().__init__(f"{code} {self.reason}")
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What can be had from a file, after comparing its header with its bytes.
+
+    Attributes
+    ----------
+    frames : int
+        Frames that can be read (good samples per channel).
+    promised_frames : int
+        Frames that the header promises.
+    fault : tuple of (code, particulars) or None
+        What is wrong although frames can be read: ``DC001``, ``FL005`` or ``FL012``.
+    raw : tuple of (byte offset, bytes) or None
+        Where the samples lie if the header must be passed over.
+    """
+
+    frames: int
+    promised_frames: int
+    sample_rate: int
+    channels: int
+    format: str
+    """Container and encoding as libsndfile names them, for example ``WAV PCM_16``."""
+    fault: tuple[str, str] | None = None
+    raw: tuple[int, int] | None = None
+    riff: Riff | None = None
+
+    @property
+    def subtype(self) -> str:
+        """Encoding, for example ``PCM_16``."""
+        return self.format.split(" ", 1)[1]
+
+
+def inspect(path: Path) -> Sound:
+    """Say what can be read from a file; reads the header only.
+
+    Raises
+    ------
+    AudioFault
+        If there is nothing to be had from the file.
+    """
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise AudioFault("OE004")
+        riff = read_riff(path)
+    except OSError as error:
+        raise AudioFault("DC006", error.strerror or type(error).__name__) from None
+    if riff is not None:
+        lying = _passed_over(path, riff)
+        if lying is not None:
+            return lying
+    try:
+        with soundfile.SoundFile(path) as file:
+            frames, rate, channels = file.frames, file.samplerate, file.channels
+            name = f"{file.format} {file.subtype}"
+            counted = _counted(file) if file.format == "FLAC" else None
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        raise _undecodable(path, size, riff, error) from None
+    promised, fault = _promise(riff, frames)
+    if counted is not None:
+        promised, frames, fault = frames, counted, _of_flac(frames, counted)
+    if frames <= 0 or rate <= 0:
+        raise AudioFault("FL001", f"{size:,} bytes, header promises {max(promised, 0):,} frames")
+    return Sound(frames, promised, rate, channels, name, fault=fault, riff=riff)
+
+
+class Stream(soundfile.SoundFile):
+    """A sound file read from front to back.
+
+    soundfile seeks to where it already is after every read of a seekable file, which in FLAC decodes
+    anew, and fails at the very end of a damaged file.
+    """
+
+    def seekable(self) -> bool:
+        """Say no, whatever the file."""
+        return False
+
+
+def _counted(file: soundfile.SoundFile) -> int | None:
+    """Frames of a FLAC file by decoding it, if its header cannot be true; None: it can be.
+
+    The size of compressed sound says nothing of its length, but the last frame can be asked for.
+    """
+    if 0 < file.frames < UNKNOWN_FRAMES and _has_frame(file, file.frames - 1):
+        return None
+    return decodable_frames(Path(file.name))
+
+
+def decodable_frames(path: Path) -> int:
+    """Count the frames that can be decoded before a compressed file ends or breaks.
+
+    A failing read does not tell how far it came, so that the file is read again in smaller steps from
+    where the last step failed: exact, and only damaged files pay for it.
+    """
+    good = 0
+    for step in (DECODED_AT_ONCE, 1024, 1):
+        with Stream(path) as file:
+            left = good
+            try:
+                while left:
+                    left -= len(file.read(min(left, DECODED_AT_ONCE), dtype="int16"))
+                while count := len(file.read(step, dtype="int16")):
+                    good += count
+            except (soundfile.LibsndfileError, RuntimeError):
+                continue
+            return good
+    return good
+
+
+def _has_frame(file: soundfile.SoundFile, frame: int) -> bool:
+    try:
+        file.seek(frame)
+        return len(file.read(1, dtype="int16")) == 1
+    except (soundfile.LibsndfileError, RuntimeError):
+        return False
+
+
+def _of_flac(promised: int, counted: int) -> tuple[str, str] | None:
+    if promised <= counted or promised >= UNKNOWN_FRAMES:
+        return None
+    if promised == 2 * counted:
+        return "FL010", f"{counted:,} frames found"
+    return "DC001", f"{promised - counted:,} of {promised:,} frames are missing"
+
+
+def _promise(riff: Riff | None, frames: int) -> tuple[int, tuple[str, str] | None]:
+    """Frames that the header promises, and the fault if the file does not keep it."""
+    if riff is None or riff.data_offset is None:
+        return frames, None
+    missing = riff.promised_bytes - riff.bytes_on_disk
+    if missing <= 0:
+        return frames, None
+    if missing == riff.data_offset and riff.is_linear:
+        # The header itself was counted as sound; the samples are complete.
+        return frames, ("FL005", "")
+    # Of compressed frames only the share is known.
+    share = riff.promised_bytes / max(1, riff.bytes_on_disk)
+    promised = (
+        riff.promised_bytes // riff.frame_bytes if riff.is_linear else max(1, round(frames * share))
+    )
+    if promised <= frames:
+        return frames, None
+    lost = f"{promised - frames:,} of {promised:,} frames are missing"
+    return promised, ("DC001", lost)
+
+
+_LINEAR = {(PCM, 8): "PCM_U8", (PCM, 16): "PCM_16", (PCM, 24): "PCM_24", (PCM, 32): "PCM_32"} | {
+    (FLOAT, 32): "FLOAT",
+    (FLOAT, 64): "DOUBLE",
+}
+
+
+def _passed_over(path: Path, riff: Riff) -> Sound | None:
+    """Salvage a WAVE file whose header denies samples that are there (FL012), or name FL003."""
+    subtype = _LINEAR.get((riff.format_tag, riff.bits))
+    if riff.data_offset is None or subtype is None or riff.channels == 0 or riff.sample_rate == 0:
+        return None
+    behind = riff.file_bytes - riff.data_offset
+    if riff.promised_bytes not in (0, PREALLOCATED) or behind <= 2 * PREALLOCATED:
+        return None
+    after = riff.chunks[riff.chunks.index("data") + 1 :]
+    if after and after[0] in KNOWN_CHUNKS:  # honest: metadata follow an empty or tiny data chunk
+        return None
+    if _is_zero(path, riff.data_offset + riff.promised_bytes):
+        raise AudioFault("FL003", f"{behind:,} bytes of zeros")
+    if riff.promised_bytes == PREALLOCATED:
+        return None
+    frames = behind // riff.frame_bytes
+    return Sound(
+        frames,
+        frames,
+        riff.sample_rate,
+        riff.channels,
+        f"WAV {subtype}",
+        fault=("FL012", f"{frames:,} frames found"),
+        raw=(riff.data_offset, frames * riff.frame_bytes),
+        riff=riff,
+    )
+
+
+def _is_zero(path: Path, start: int = 0, spots: int = 64, span: int = 4096) -> bool:
+    """Tell whether a file holds only zero bytes from ``start`` on, by evenly spread spots."""
+    with path.open("rb", buffering=0) as handle:
+        size = handle.seek(0, io.SEEK_END)
+        for spot in sorted(
+            {*np.linspace(start, max(start, size - span), spots).astype(int).tolist()}
+        ):
+            handle.seek(spot)
+            if handle.read(span).strip(b"\0"):
+                return False
+    return True
+
+
+def _undecodable(path: Path, size: int, riff: Riff | None, error: Exception) -> AudioFault:
+    """Name the reason why libsndfile refuses a file."""
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(4096)
+        if head.startswith(LFS_POINTER):
+            return AudioFault("DC002", "fetch it with 'git lfs pull'")
+        if not head.strip(b"\0") and _is_zero(path):
+            return AudioFault("OE005", f"{size:,} bytes")
+    except OSError as failure:
+        return AudioFault("DC006", failure.strerror or type(failure).__name__)
+    if riff is not None and riff.bytes_on_disk == 0:
+        return AudioFault("FL001", f"{size:,} bytes")
+    if _is_noise(head):
+        return AudioFault("WA004", f"{size:,} bytes")
+    return AudioFault("DC005", getattr(error, "error_string", str(error)))
+
+
+def _is_noise(head: bytes) -> bool:
+    """Tell whether bytes look random: 4 KiB that need more than 7.5 bits per byte (text: under 6)."""
+    if len(head) < 1024:
+        return False
+    counts = np.bincount(np.frombuffer(head, np.uint8), minlength=256)
+    share = counts[counts > 0] / len(head)
+    return float(-(share * np.log2(share)).sum()) > 7.5

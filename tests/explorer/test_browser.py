@@ -1,0 +1,266 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dawnchorus.explorer.explore import Service
+
+from .conftest import Season, row
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
+]  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs a browser: {CHROMIUM} is not there"),
+]
+api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+
+
+@pytest.fixture
+def service(season: Season) -> Iterator[Service]:
+    bound = Service.bind(season.open())
+    thread = threading.Thread(target=bound.run)
+    thread.start()
+    assert bound.ready.wait(30)
+    yield bound
+    bound.server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+class Page:
+    """The explorer in a tab; remembers everything that went wrong in it."""
+
+    def __init__(self, browser, address: str) -> None:
+        self.complaints: list[str] = []
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        self.tab = context.new_page()
+        self.tab.set_default_timeout(20_000)
+        self.tab.on("console", self._console)
+        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.tab.on("request", self._request)
+        self.address = address
+        self.tab.goto(address)
+        self.ready()
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _request(self, request) -> None:
+        origin = self.address.partition("/?")[0]
+        if not request.url.startswith((origin, "blob:", "data:")):
+            self.complaints.append(f"asked the network for {request.url}")
+
+    def ready(self) -> None:
+        self.tab.wait_for_selector("body[data-ready=true]")
+
+    def pixel(self, x: float, y: float) -> tuple[float, float]:
+        """Place of a map point on the screen, worked out as the page lays the whole map out."""
+        box = self.tab.locator("#scatter").bounding_box()
+        scale = 0.94 * min(box["width"] / 9, box["height"] / 2)  # x from 0 to 9, y from 0 to 2
+        return (
+            box["x"] + box["width"] / 2 + (x - 4.5) * scale,
+            box["y"] + box["height"] / 2 - (y - 1) * scale,
+        )
+
+    def lasso(self, corners: list[tuple[float, float]]) -> None:
+        mouse = self.tab.mouse
+        self.tab.keyboard.press("l")
+        mouse.move(*self.pixel(*corners[0]))
+        mouse.down()
+        for corner in [*corners[1:], corners[0]]:
+            mouse.move(*self.pixel(*corner), steps=5)
+        mouse.up()
+
+    def text(self, selector: str) -> str:
+        return self.tab.locator(selector).inner_text()
+
+
+@pytest.fixture
+def page(browser, service: Service) -> Iterator[Page]:
+    opened = Page(browser, service.address)
+    yield opened
+    folder = os.environ.get("DAWNCHORUS_SCREENSHOTS")
+    if folder:
+        name = os.environ["PYTEST_CURRENT_TEST"].split("::")[-1].split(" ")[0]
+        opened.tab.screenshot(path=Path(folder) / f"{name}.png")
+    opened.tab.context.close()
+    assert opened.complaints == []
+
+
+SQUARE = [(1.5, -0.4), (4.5, -0.4), (4.5, 1.4), (1.5, 1.4)]
+"""Around the windows 2, 3 and 4 of the first two recordings."""
+MEMBERS = {row(r, w) for r in (0, 1) for w in (2, 3, 4)}
+
+
+def labelled(season: Season) -> set[int]:
+    return set(np.flatnonzero(season.open().book.state().codes).tolist())
+
+
+def test_open_look_and_hear(page: Page, season: Season) -> None:
+    assert "token" not in page.tab.url
+    assert page.text("#facts") == "dino_nano: 30 windows, 2 recorders, 3 clusters"
+
+    page.tab.mouse.move(*page.pixel(6, 2))
+    page.tab.wait_for_selector("#hover:not([hidden])")
+    assert page.text("#hover-text") == "REC02 · cluster 0"
+
+    page.tab.mouse.click(*page.pixel(6, 2))
+    wanted = row(2, 6)
+    page.tab.wait_for_selector(f"#spectrogram[data-row='{wanted}']")
+    page.tab.wait_for_selector("#about-recording")
+    assert page.text("#about-recording") == "REC02/20210524_230000.WAV"
+    assert page.text("#about-from") == "18.00 s"
+    assert page.text("#about-time") == "2021-05-25 04:00:18 UTC, 23 h local"
+
+    # The tone of 4 kHz is a bright line across; 4 kHz lies between the labels of 3 and 5 kHz.
+    rows = page.tab.evaluate(
+        """() => { const c = document.getElementById("spectrogram"), light = [];
+        const height = c.height - 38, d = c.getContext("2d").getImageData(60, 8, 360, height).data;
+        for (let y = 0; y < height; y++) { let sum = 0;
+          for (let k = y * 1440; k < (y + 1) * 1440; k += 4) sum += d[k] + d[k+1] + d[k+2];
+          light.push(sum); }
+        return light; }"""
+    )
+    centres = season.open().spectrograms.store(season.results.days_with_receipts()[0]).mel_frequency
+    from_bottom = 1 - (int(np.argmax(rows)) + 0.5) / len(rows)
+    heard = float(np.interp(from_bottom * 128 - 0.5, np.arange(128), centres))
+    assert abs(heard - 4000) < 150
+
+    # The audio element holds the recording's own samples, with a second before and after.
+    page.tab.wait_for_selector(f"#audio[data-row='{wanted}']", state="attached")
+    content = page.tab.evaluate(
+        """async () => Array.from(new Uint8Array(
+        await (await fetch(document.getElementById("audio").src)).arrayBuffer()))"""
+    )
+    samples = np.frombuffer(bytes(content[44:]), "<i2")
+    np.testing.assert_array_equal(samples, season.sounds[2][17 * 48_000 : 22 * 48_000])
+    page.tab.wait_for_function("() => document.getElementById('audio').currentTime > 0.1")
+    page.tab.keyboard.press("Space")
+    page.tab.wait_for_function("() => document.getElementById('audio').paused")
+
+    page.tab.keyboard.press("ArrowRight")
+    page.tab.wait_for_selector(f"#spectrogram[data-row='{wanted + 1}']")
+    page.tab.keyboard.press("ArrowLeft")
+    page.tab.wait_for_selector(f"#spectrogram[data-row='{wanted}']")
+
+
+def test_lasso_name_undo_reload(page: Page, season: Season) -> None:
+    page.lasso(SQUARE)
+    page.tab.wait_for_function(
+        "() => document.getElementById('selected').innerText === '6 windows'"
+    )
+    page.tab.keyboard.press("n")
+    page.tab.keyboard.type("House Wren")  # holds keys that mean something outside the field
+    page.tab.keyboard.press("Enter")
+    page.tab.wait_for_selector("#regions li")
+    assert page.text("#labelled") == "6 windows labelled (20.0 %)"
+    assert labelled(season) == MEMBERS
+
+    page.tab.reload()
+    page.ready()
+    assert page.text("#labelled") == "6 windows labelled (20.0 %)"
+    assert "House Wren lasso, holds 6" in page.text("#regions li")
+
+    page.tab.mouse.click(*page.pixel(3, 0))
+    page.tab.wait_for_selector("#about-label")
+    assert page.text("#about-label") == "House Wren"
+
+    page.tab.keyboard.press("u")
+    page.tab.wait_for_function("() => !document.querySelector('#regions li')")
+    assert labelled(season) == set()
+    page.tab.keyboard.press("r")
+    page.tab.wait_for_selector("#regions li")
+    assert labelled(season) == MEMBERS
+    assert [json.loads(line)["op"] for line in season.journal.open()] == ["label", "undo", "redo"]
+
+
+def test_pick_a_cluster_and_pan_and_zoom(page: Page, season: Season) -> None:
+    page.tab.locator("#legend button", has_text="cluster 2").click()
+    page.tab.wait_for_function(
+        "() => document.getElementById('selected').innerText === 'cluster 2, 9 windows'"
+    )
+    page.tab.fill("#name", "noise: rain")
+    page.tab.click("#give")
+    page.tab.wait_for_selector("#regions li")
+    assert labelled(season) == {row(r, w) for r in range(3) for w in (2, 5, 8)}
+
+    # What lies under the pointer stays there while zooming; dragging moves the map with the hand.
+    page.tab.keyboard.press("0")
+    spot = page.pixel(5, 1)
+    page.tab.mouse.move(*spot)
+    page.tab.mouse.wheel(0, -800)
+    page.tab.mouse.click(*spot)
+    page.tab.wait_for_selector(f"#spectrogram[data-row='{row(1, 5)}']")
+    page.tab.mouse.down()
+    page.tab.mouse.move(spot[0] + 90, spot[1] - 60, steps=6)
+    page.tab.mouse.up()
+    page.tab.mouse.click(spot[0] + 90, spot[1] - 60)
+    page.tab.wait_for_function(
+        "() => document.getElementById('about-from').innerText === '15.00 s'"
+    )
+
+
+def test_two_tabs_do_not_overwrite_each_other(
+    browser, page: Page, service: Service, season: Season
+) -> None:
+    other = Page(browser, service.address)
+    page.lasso(SQUARE)
+    page.tab.wait_for_selector("#give:enabled")
+    page.tab.fill("#name", "wren")
+    page.tab.click("#give")
+    page.tab.wait_for_selector("#regions li")
+    # The other tab has not heard of it yet, labels more, and shows both.
+    other.tab.locator("#legend button", has_text="cluster 0").click()
+    other.tab.wait_for_selector("#give:enabled")
+    other.tab.fill("#name", "rain")
+    other.tab.click("#give")
+    other.tab.wait_for_function("() => document.querySelectorAll('#regions li').length === 2")
+    assert other.text("#labelled") == "16 windows labelled (53.3 %)"
+    assert labelled(season) == MEMBERS | {row(r, w) for r in range(3) for w in (0, 3, 6, 9)}
+    # Undo in the first tab takes back what this tab knows, not the other's newer label.
+    page.tab.keyboard.press("u")
+    page.tab.wait_for_function(
+        "() => document.getElementById('regions').innerText.startsWith('rain')"
+    )
+    assert page.tab.locator("#regions li").count() == 1
+    other.tab.context.close()
+    assert other.complaints == []
+
+
+def test_missing_recording_says_where_it_looked(browser, season: Season, tmp_path: Path) -> None:
+    away = Season(tmp_path / "elsewhere", season.settings, season.results, season.sounds)
+    bound = Service.bind(away.open())
+    thread = threading.Thread(target=bound.run)
+    thread.start()
+    try:
+        page = Page(browser, bound.address)
+        page.tab.mouse.click(*page.pixel(0, 0))
+        page.tab.wait_for_selector("#clip-error:not([hidden])")
+        assert str(tmp_path / "elsewhere" / "cards" / "REC01") in page.text("#clip-error")
+        page.tab.wait_for_selector(f"#spectrogram[data-row='{row(0, 0)}']")
+        page.tab.context.close()
+        assert [text for text in page.complaints if "404" not in text] == []
+    finally:
+        bound.server.should_exit = True
+        thread.join(30)
