@@ -25,7 +25,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-RATE, N_FFT, HOP, MELS, F_MIN, F_MAX, FRAMES, WINDOW = 44_100, 1024, 512, 128, 150, 15_000, 256, 132_300
+RATE, N_FFT, HOP, MELS, F_MIN, F_MAX, FRAMES, WINDOW = (
+    44_100,
+    1024,
+    512,
+    128,
+    150,
+    15_000,
+    256,
+    132_300,
+)
 BATCH = 16
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -155,13 +164,22 @@ def prepare_floor_torch(_: Path, path: Path) -> Callable[[], None]:
     sound = [torch.from_numpy(samples) for samples in read_windows(path)]
     window = torch.hann_window(N_FFT)
     filters = torchaudio.functional.melscale_fbanks(N_FFT // 2 + 1, F_MIN, F_MAX, MELS, RATE)
+    # Into arrays that are there already: three times faster than torch's usual way.
+    frames = torch.empty(FRAMES, N_FFT)
+    spectrum = torch.empty(FRAMES, N_FFT // 2 + 1, dtype=torch.complex64)
+    power = torch.empty(FRAMES, N_FFT // 2 + 1)
+    bands = torch.empty(FRAMES, MELS)
 
     def run() -> None:
         with torch.inference_mode():
             for samples in sound:
                 for of_window in samples:
-                    spectrum = torch.fft.rfft(of_window.unfold(0, N_FFT, HOP)[:FRAMES] * window)
-                    torch.view_as_real(spectrum).square().sum(-1) @ filters
+                    torch.mul(of_window.unfold(0, N_FFT, HOP)[:FRAMES], window, out=frames)
+                    torch.fft.rfft(frames, out=spectrum)
+                    parts = torch.view_as_real(spectrum)
+                    torch.mul(parts[..., 0], parts[..., 0], out=power)
+                    power.addcmul_(parts[..., 1], parts[..., 1])
+                    torch.matmul(power, filters, out=bands)
 
     return run
 
@@ -256,22 +274,34 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="10 minutes of sound instead of 60")
+    parser.add_argument("--quick", action="store_true", help="10 minutes of sound instead of 30, 3 rounds")
     parser.add_argument("--save", type=Path, help="also write the output to this file")
     options = parser.parse_args()
-    minutes, rounds = (10, 3) if options.quick else (60, 7)
+    minutes, rounds = (10, 3) if options.quick else (30, 15)
     lines: list[str] = []
 
     def show(line: str) -> None:
         print(line, flush=True)
         lines.append(line)
 
-    packages = ("dawnchorus", "numpy", "scipy", "numba", "zarr", "zarrs", "torch", "torchaudio", "librosa")
+    packages = (
+        "dawnchorus",
+        "numpy",
+        "scipy",
+        "numba",
+        "zarr",
+        "zarrs",
+        "torch",
+        "torchaudio",
+        "librosa",
+    )
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     show(f"machine: {machine()}")
     show(f"load average at the start: {os.getloadavg()[0]:.2f}")
     show(f"versions: Python {platform.python_version()}, {versions}")
-    show(f"sound: {minutes} min, 44.1 kHz, 16-bit mono; one core, one thread; best of {rounds} rounds")
+    show(
+        f"sound: {minutes} min, 44.1 kHz, 16-bit mono; one core, one thread; best of {rounds} rounds"
+    )
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -287,11 +317,13 @@ def main() -> None:
     for name, of in times.items():
         median = seconds / statistics.median(wall for wall, _ in of)
         processor = seconds / min(cpu for _, cpu in of)
-        show(f"{name:13} {speed[name]:7,.0f} x real time (median {median:,.0f}, per CPU second {processor:,.0f})")
+        show(
+            f"{name:13} {speed[name]:7,.0f} x real time (median {median:,.0f}, per CPU second {processor:,.0f})"
+        )
         show(f"              {SIDES[name]}")
     show(
         f"as a command  {seconds / command:7,.0f} x real time: dawnchorus spectrograms, "
-        f"{command:.1f} s with the start of the interpreter"
+        f"{command:.1f} s, of which {command - seconds / speed['ours']:.1f} s are its start"
     )
     show(f"store: {stored / 1e6:,.1f} MB, 1 : {raw / stored:.2f} of its codes")
     show(f"load average at the end: {os.getloadavg()[0]:.2f}")

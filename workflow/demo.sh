@@ -4,21 +4,16 @@ set -euo pipefail
 cores=${1:-2}
 season=demo
 
-if [ ! -f "$season/season.json" ]; then
-  echo "1/3  simulating recorder cards: 3 recorders, 2 days ..."
-  rm -rf "$season/making"
-  dawnchorus simulate "$season/making" --recorders 3 --days 2 --recordings 8 --seconds 165 \
+if [ ! -f "$season/.simulated" ]; then
+  echo "1/3  simulating recorder cards: 3 recorders, 2 days, 2 hours of sound ..."
+  rm -rf "$season/cards" "$season/truth"
+  dawnchorus simulate "$season" --recorders 3 --days 2 --recordings 8 --seconds 150 \
     --faults --workers "$cores"
-  for part in cards deployments.csv truth truth.parquet; do
-    rm -rf "${season:?}/$part"
-    mv "$season/making/$part" "$season/$part"
-  done
-  rm -rf "$season/making"
-  echo '{"simulated": true}' > "$season/season.json"
+  touch "$season/.simulated"
 fi
 
 echo "2/3  running the workflow ..."
-snakemake --profile profiles/local --configfile config/demo.yaml --cores "$cores"
+snakemake --profile profiles/local --configfile config/demo.yaml --cores "$cores" --quiet rules
 
 echo "3/3  looking at it as a user would ..."
 dawnchorus export "$season/tables" --config config/demo.yaml --what detections
@@ -26,5 +21,5 @@ dawnchorus export "$season/tables" --config config/demo.yaml --what boxes --expe
 dawnchorus explore "$season/results" --config config/demo.yaml --check
 
 echo
-echo "The report:    $PWD/$season/results/report.html"
-echo "The explorer:  .venv/bin/dawnchorus explore $season/results --config config/demo.yaml"
+echo "Hear and label:  .venv/bin/dawnchorus explore $season/results --config config/demo.yaml"
+echo "The report:      $PWD/$season/results/report.html"

@@ -38,8 +38,6 @@ CHUNK_WINDOWS = 256
 """Windows per chunk, the unit of reading: 384 kB at 384 dimensions."""
 SHARD_WINDOWS = 16_384
 """Windows per shard file, the unit of writing: 24 MB at 384 dimensions."""
-DIGEST_WINDOWS = 65_536
-"""Windows hashed at a time, so that the digest of a table needs little memory."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,9 @@ class WindowTable:
     def digest(self) -> str:
         """Return 32 hexadecimal digits (XXH3-128) of the table."""
         hasher = xxhash.xxh3_128("\n".join(self.recordings).encode())
-        for start in range(0, len(self), DIGEST_WINDOWS):
-            part = slice(start, start + DIGEST_WINDOWS)
-            hasher.update(np.ascontiguousarray(self.recording[part], "<i4"))
-            hasher.update(np.ascontiguousarray(self.offset[part], "<i8"))
-            hasher.update(np.ascontiguousarray(_microseconds(self.time[part]), "<i8"))
+        hasher.update(np.ascontiguousarray(self.recording, "<i4"))
+        hasher.update(np.ascontiguousarray(self.offset, "<i8"))
+        hasher.update(np.ascontiguousarray(_microseconds(self.time), "<i8"))
         return hasher.hexdigest()
 
 
@@ -98,7 +94,7 @@ def _microseconds(time: NDArray[np.datetime64]) -> NDArray[np.int64]:
 
 
 def _shard(windows: int) -> tuple[int, int]:
-    """Return (chunk, shard) in windows; a small day is one shard without padding."""
+    """Return (chunk, shard) in windows; a small day is one shard, hardly padded."""
     chunk = max(1, min(CHUNK_WINDOWS, windows))
     return chunk, min(SHARD_WINDOWS, -(-max(windows, 1) // chunk) * chunk)
 
@@ -289,11 +285,6 @@ class VectorStore:
     def dimension(self) -> int:
         """Length of a vector."""
         return int(self._embedding.shape[1])
-
-    @property
-    def array(self) -> zarr.Array:
-        """The Zarr array (window, feature), for libraries that read in blocks themselves."""
-        return self._embedding
 
     @cached_property
     def attributes(self) -> dict[str, Any]:

@@ -176,6 +176,19 @@ def test_days_alone_or_together_give_the_same_bytes(umap_season: Season) -> None
 
 
 @pytest.mark.slow
+def test_workers_change_no_byte(umap_season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "BLOCK_WINDOWS", 33)
+    made = []
+    for workers in (1, 3):
+        for day in DAYS:
+            umap_season.paths.points(day).unlink(missing_ok=True)
+        place(umap_season.settings, umap_season.results, EXPERIMENT, DAYS, workers=workers)
+        made.append([umap_season.paths.points(day).read_bytes() for day in DAYS])
+        assert np.isfinite(points(umap_season, DAYS[1])).all()
+    assert made[0] == made[1]
+
+
+@pytest.mark.slow
 def test_umap_same_bytes_again(umap_season: Season) -> None:
     first = umap_season.paths.projection.read_bytes()
     umap_season.paths.projection.unlink()
@@ -201,9 +214,9 @@ def test_only_what_is_new_is_placed(season: Season, monkeypatch: pytest.MonkeyPa
     placed: list[Path] = []
     work = placement._place_day
 
-    def counted(store: VectorStore, placer, path: Path, source: str) -> None:
+    def counted(store: VectorStore, placer, path: Path, source: str, workers: int) -> None:
         placed.append(path)
-        work(store, placer, path, source)
+        work(store, placer, path, source, workers)
 
     monkeypatch.setattr(placement, "_place_day", counted)
 

@@ -83,23 +83,45 @@ def test_shuffled_labels_give_chance_although_purity_does_not():
     assert found["nmi"].shuffled > found["ami"].shuffled
 
 
-def test_interval_equals_scikit_learn_on_repeated_windows():
-    generator = np.random.default_rng(3)
-    labels = generator.integers(0, 3, 90)
-    clusters = np.where(generator.random(90) < 0.6, labels, generator.integers(0, 4, 90))
-    group = np.repeat(np.arange(9), 10)
+def noisy(generator, groups=30, each=20):
+    """Clusters that follow the labels in some groups more than in others."""
+    labels = generator.integers(0, 3, groups * each)
+    faith = np.repeat(generator.uniform(0.2, 1.0, groups), each)
+    clusters = np.where(
+        generator.random(len(labels)) < faith, labels, generator.integers(0, 6, len(labels))
+    )
+    return labels, clusters, np.repeat(np.arange(groups), each)
+
+
+def test_interval_equals_scikit_learn_on_halves_of_the_groups():
+    labels, clusters, group = noisy(np.random.default_rng(3), groups=9)
     found = agreement(labels.astype(object), clusters, group, resamples=50, seed=4)
-    drawn = np.random.default_rng(4).multinomial(9, np.full(9, 1 / 9), size=50)
+    generator = np.random.default_rng(4)
     values = []
-    for times in drawn:
-        rows = np.concatenate(
-            [np.repeat(np.flatnonzero(group == g), n) for g, n in enumerate(times)]
-        )
+    for _ in range(50):
+        rows = np.isin(group, generator.permutation(9)[:4])
         values.append(metrics.adjusted_mutual_info_score(labels[rows], clusters[rows]))
-    low, high = np.quantile(values, [0.025, 0.975])
+    score = metrics.adjusted_mutual_info_score(labels, clusters)
+    spread = (np.array(values) - np.mean(values)) * np.sqrt(4 / 5) + score
+    low, high = np.quantile(spread, [0.025, 0.975])
     assert found[0].name == "ami"
     assert found[0].interval.low == pytest.approx(low, abs=1e-9)
     assert found[0].interval.high == pytest.approx(high, abs=1e-9)
+
+
+def test_intervals_hold_the_score_and_cover_the_truth():
+    generator = np.random.default_rng(5)
+    labels, clusters, _ = noisy(generator, groups=4000)
+    truth = scored(labels, clusters)
+    covered = dict.fromkeys(("ami", "ari"), 0)
+    for trial in range(60):
+        labels, clusters, group = noisy(generator)
+        for one in agreement(labels.astype(object), clusters, group, resamples=200, seed=trial):
+            assert one.interval.low <= one.value <= one.interval.high
+            if one.name in covered:
+                covered[one.name] += one.interval.low <= truth[one.name] <= one.interval.high
+    # Measured over 200 trials: 92 in 100, and intervals as wide as the scores' own spread.
+    assert all(50 <= count <= 60 for count in covered.values()), covered
 
 
 def test_no_windows_give_no_values():

@@ -88,9 +88,12 @@ def test_figures_equal_scikit_learn():
 def test_majority_says_the_most_frequent_class():
     labels = np.array(["often"] * 80 + ["rare"] * 20, dtype=object)
     group = np.array([f"g{one % 10}" for one in range(100)], dtype=object)
-    _, outcome = measured(np.zeros((100, 1), np.float32), labels, group, probes.majority, "grouped")
+    task = probes.prepare(labels, group, folds=5, seed=0)
+    outcome = probes.majority(task, resamples=50, seed=0)
     assert outcome.figures["accuracy"][0] == pytest.approx(0.8)
     assert outcome.figures["balanced_accuracy"][0] == pytest.approx(0.5)
+    nothing = probes.prepare(np.array([None], object), np.array(["g"], object), folds=5, seed=0)
+    assert probes.majority(nothing, resamples=50, seed=0).note == "no window has a label"
 
 
 def test_a_class_of_one_group_is_left_out_of_both_splits_and_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import threading
@@ -149,11 +150,14 @@ def test_open_look_and_hear(page: Page, season: Season) -> None:
 
     # The audio element holds the recording's own samples, with a second before and after.
     page.tab.wait_for_selector(f"#audio[data-row='{wanted}']", state="attached")
-    content = page.tab.evaluate(
-        """async () => Array.from(new Uint8Array(
-        await (await fetch(document.getElementById("audio").src)).arrayBuffer()))"""
+    address = page.tab.evaluate(
+        """async () => {
+        const wav = await (await fetch(document.getElementById("audio").src)).blob();
+        return await new Promise((done) => { const reader = new FileReader();
+          reader.onload = () => done(reader.result); reader.readAsDataURL(wav); }); }"""
     )
-    samples = np.frombuffer(bytes(content[44:]), "<i2")
+    content = base64.b64decode(address.partition(",")[2])
+    samples = np.frombuffer(content[44:], "<i2")
     np.testing.assert_array_equal(samples, season.sounds[2][17 * 48_000 : 22 * 48_000])
     page.tab.wait_for_function("() => document.getElementById('audio').currentTime > 0.1")
     page.tab.keyboard.press("Space")

@@ -5,11 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.exports.raven import Selection, format_table, read_selections, write_selections
+from dawnchorus.exports.raven import (
+    CORE,
+    Selection,
+    format_table,
+    read_selections,
+    write_selections,
+)
 
 seconds = st.floats(0, 1e6, allow_nan=False)
 hertz = st.floats(0, 2e5, allow_nan=False)
-headings = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)
+headings = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12).filter(
+    lambda text: text not in CORE
+)
 # Cells without line breaks, tabs and outer blanks come back as they are; the others are normalised.
 cells = st.text(max_size=20).filter(
     lambda text: (
@@ -60,6 +68,17 @@ def test_no_annotation_can_break_the_table(text):
     assert lines[3] == ""
     assert [line.count("\t") for line in lines[:3]] == [7, 7, 7]
     assert table.encode()  # a lone surrogate would not encode
+
+
+def test_ravens_own_columns_are_no_annotations():
+    with pytest.raises(ValueError, match="View: these columns are Raven's own"):
+        format_table([Selection(0, 1, 2, 3, {"View": "mine"})])
+
+
+def test_a_name_that_is_no_utf8_is_written_readably(tmp_path):
+    path = tmp_path / "table.txt"
+    write_selections(path, [Selection(0, 1, 2, 3, {"File": "caf\udce9.wav"})])
+    assert read_selections(path)[0].annotations == {"File": "caf\\udce9.wav"}
 
 
 def test_table_is_what_raven_writes():

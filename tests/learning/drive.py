@@ -13,13 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from learning import toy
-
 from dawnchorus import config
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import training, training_set
 from dawnchorus.learning.dino import Dino
 from dawnchorus.results import Results
+from learning import toy
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 import torch
@@ -14,9 +13,7 @@ from dawnchorus.learning.ranks import Ranks
 
 SCALE = Scale(db_min=-120.0, db_step=0.5, mean=-80.0, std=10.0)
 ALONE = Ranks(0, 1, 0, torch.device("cpu"))
-PLAIN = Augmentation(
-    mix_probability=0.0, gain_db=0.0, frequency_masks=0, time_masks=0
-)
+PLAIN = Augmentation(mix_probability=0.0, gain_db=0.0, frequency_masks=0, time_masks=0)
 WHOLE = Crop(128, 256, (1.0, 1.0), (1.0, 1.0))
 WIDE = Crop.of(128, 256, 16, (0.85, 1.0), (0.6, 1.0))
 SMALL = Crop.of(128, 256, 16, (0.6, 1.0), (0.15, 0.4))

@@ -40,9 +40,7 @@ def test_loss_gradient_and_centre_equal_lightlys(locals_):
     shape = (5, 40)
 
     def outputs(count: int) -> list[torch.Tensor]:
-        return [
-            torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)
-        ]
+        return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)]
 
     oracle = DINOLoss(output_dim=40, student_temp=0.1, center_momentum=0.9).double()
     center = torch.zeros(40, dtype=torch.float64)
@@ -260,7 +258,7 @@ def test_bf16_forward_has_a_float32_loss_near_that_of_float32():
     views = small_views(method)
     exact, _ = copy.deepcopy(method)(views, 0)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, figures = method(views, 0)
+        loss, _ = method(views, 0)
     assert loss.dtype == torch.float32
     assert method._batch_center.dtype == method.center.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), rel=0.03)

@@ -24,7 +24,7 @@ def test_each_window_at_most_once_per_epoch_and_all_of_them_if_batches_are_whole
     first = epoch * sampler.steps_per_epoch
     rows = np.concatenate([sampler.batch(first + n) for n in range(sampler.steps_per_epoch)])
     assert len(np.unique(rows)) == len(rows) == sampler.steps_per_epoch * sampler.batch_size
-    assert 0 <= rows.min() and rows.max() < sampler.windows
+    assert rows.min() >= 0 and rows.max() < sampler.windows
     if sampler.windows % sampler.batch_size == 0:
         assert sorted(rows) == list(range(sampler.windows))
 

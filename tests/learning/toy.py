@@ -12,30 +12,32 @@ CLASSES = 6
 
 
 def song_windows(
-    windows: int, seed: int, mels: int = 128, frames: int = 256
+    windows: int, seed: int, mels: int = 128, frames: int = 256, noise_db: float = 4.0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Windows of noise, each with a song of one of :data:`CLASSES` kinds at a random time.
 
-    The kinds differ in slope and repetition of a tone; level, pitch and time vary within a kind.
+    Kinds 0 to 2 are tones of different pitch, 3 rises, 4 falls, 5 is a trill. The level of the
+    noise, that of the song, its time and its exact pitch vary within a kind.
     """
     generator = np.random.default_rng(seed)
     kind = generator.integers(0, CLASSES, windows)
     decibels = generator.normal(-80.0, 3.0, (windows, mels, frames))
-    decibels += generator.normal(0.0, 4.0, (windows, 1, 1))
+    decibels += generator.normal(0.0, noise_db, (windows, 1, 1))
     mel, frame = np.arange(mels)[:, None], np.arange(frames)[None, :]
-    slopes = (0.0, 0.5, -0.5, 0.0, 0.5, -0.5)
+    pitches = (0.25, 0.5, 0.75, 0.5, 0.5, 0.5)
+    slopes = (0.0, 0.0, 0.0, 0.5, -0.5, 0.0)
     for row in range(windows):
-        start, length = generator.integers(0, frames // 2), frames // 3
-        pitch = generator.uniform(0.35, 0.65) * mels
+        start, length = generator.integers(0, frames // 2), frames / 2.5
+        pitch = (pitches[kind[row]] + generator.normal(0.0, 0.04)) * mels
         level = generator.uniform(15.0, 35.0)
         along = (frame - start) / length
-        track = pitch + slopes[kind[row]] * mels / 2 * (along - 0.5)
+        track = pitch + slopes[kind[row]] * mels * (along - 0.5)
         on = (along >= 0) & (along < 1)
-        if kind[row] >= 3:  # repeated notes
-            on = on & ((frame - start) % 16 < 8)
-        decibels[row] = np.maximum(
-            decibels[row], -80.0 + level - 0.5 * np.where(on, mel - track, 1e3) ** 2
-        )
+        if kind[row] == 5:
+            on = on & ((frame - start) % (frames // 16) < frames // 32)
+        width = mels / 64
+        song = -80.0 + level - 0.5 * (np.where(on, mel - track, 1e3) / width) ** 2
+        decibels[row] = np.maximum(decibels[row], song)
     return np.clip(np.rint((decibels + 120) / 0.5), 0, 255).astype(np.uint8), kind
 
 

@@ -41,7 +41,7 @@ def wav(
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     payload = samples.astype("<i2").tobytes()
     claimed = len(payload) if data_size is None else data_size
-    fmt = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2, channels * 2, 16)
+    fmt = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2 % 2**32, channels * 2, 16)
     data = b"data" + struct.pack("<I", claimed) + payload + b"\0" * (len(payload) % 2)
     body = b"WAVE" + chunk(b"fmt ", fmt) + before + data + after
     return b"RIFF" + struct.pack("<I", len(body) + claimed - len(payload)) + body

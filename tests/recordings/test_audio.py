@@ -241,3 +241,50 @@ def test_metadata_behind_the_samples_is_no_sound(tmp_path):
     )
     _, samples = read(path)
     assert np.array_equal(samples.reshape(-1), sound.astype(np.float32) / 32768)
+
+
+def test_headers_beyond_reason_cost_no_memory(tmp_path):
+    sound = noise(0.5)
+    for rate in (1, 4_000_000_000):
+        with pytest.raises(AudioFault) as caught:
+            list(
+                windows(
+                    put(tmp_path / "a.wav", wav(sound, rate)), sample_rate=RATE, window_seconds=3
+                )
+            )
+        assert caught.value.code == "DC005"
+    wide = put(tmp_path / "b.wav", wav(sound[:1000].reshape(1, 1000)))
+    tracemalloc.start()
+    assert list(windows(wide, sample_rate=RATE, window_seconds=3)) == []
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_mutated_files_never_give_a_wrong_shape(tmp_path, suffix):
+    """Bytes changed, cut out and put in: faults are faults, and windows are windows."""
+    random = np.random.default_rng(7)
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, noise(1.2, channels=2), RATE)
+    whole = path.read_bytes()
+    verdicts = set()
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(random.integers(1, 5)):
+            at = int(random.integers(0, 64 if random.random() < 0.7 else len(content)))
+            cut = int(random.integers(0, 4))
+            content[at : at + cut] = random.bytes(int(random.integers(0, 5)))
+        path.write_bytes(
+            content[: None if random.random() < 0.7 else int(random.integers(len(content)))]
+        )
+        try:
+            found = inspect(path)
+            shape = 0.1 * found.sample_rate
+            for block in windows(path, sample_rate=RATE, window_seconds=0.1, block_windows=4):
+                assert block.samples.shape == (len(block.offsets), 800)
+                assert np.all(np.diff(block.offsets) == round(shape))
+                assert block.offsets[-1] + round(shape) <= found.frames
+            verdicts.add("ok")
+        except AudioFault as fault:
+            verdicts.add(fault.code)
+    assert {"ok", "DC001", "DC005" if suffix == ".wav" else "WA004"} <= verdicts

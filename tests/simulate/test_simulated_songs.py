@@ -8,7 +8,7 @@ from dawnchorus.simulate.plan import RECORDER, SAMPLE_RATE, SeasonPlan
 from dawnchorus.simulate.propagation import (
     LONGEST_SAMPLES,
     TAIL_SAMPLES,
-    Path,
+    SoundPath,
     absorption_db_per_m,
     band_power,
     boxed,
@@ -35,7 +35,7 @@ def share_inside(samples, start_s, end_s, low_hz, high_hz):
 @pytest.fixture(scope="module")
 def way():
     plan = SeasonPlan(seed=3)
-    return Path(recorder_of(plan, 0), plan.random(RECORDER, 0, 3))
+    return SoundPath(recorder_of(plan, 0), plan.random(RECORDER, 0, 3))
 
 
 @pytest.mark.parametrize("species", CATALOGUE, ids=lambda species: species.name)

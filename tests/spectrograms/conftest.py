@@ -15,7 +15,7 @@ from dawnchorus.spectrograms.day import make_day
 from dawnchorus.spectrograms.store import SpectrogramStore
 
 RATE = 44_100
-DATE = "2021-05-24"
+DAY = RecorderDay("REC01", "2021-05-24")
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Card:
 
     root: Path
     settings: Settings
-    day: RecorderDay = RecorderDay("REC01", DATE)
+    day: RecorderDay = DAY
 
     @property
     def results(self) -> Results:

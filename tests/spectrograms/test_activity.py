@@ -46,7 +46,9 @@ def bursts(random, samples, frequency, amplitude, seconds=0.15, number=4):
     """Whistles of some length at random times."""
     samples = samples.copy()
     length = int(seconds * RATE)
-    shape = amplitude * np.hanning(length) * np.sin(2 * np.pi * frequency * np.arange(length) / RATE)
+    shape = (
+        amplitude * np.hanning(length) * np.sin(2 * np.pi * frequency * np.arange(length) / RATE)
+    )
     for window in samples:
         for start in random.integers(0, LENGTH - length, number):
             window[start : start + length] += shape

@@ -276,7 +276,8 @@ def test_a_known_day_is_not_made_again(card, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change", ["content", "touch", "late file", "parameter", "store gone", "receipt gone", "foreign"]
+    "change",
+    ["content", "touch", "late file", "parameter", "store gone", "receipt gone", "foreign"],
 )
 def test_a_change_makes_the_day_again(card, change):
     path = card.add(5, noise(6))

@@ -249,7 +249,9 @@ def test_a_constant_offset_stays_below_the_first_band():
 
 
 def test_a_block_does_not_depend_on_its_neighbours():
-    samples = np.random.default_rng(6).normal(0, 0.1, (5, DEFAULT.window_samples)).astype(np.float32)
+    samples = (
+        np.random.default_rng(6).normal(0, 0.1, (5, DEFAULT.window_samples)).astype(np.float32)
+    )
     whole = spectra(samples)
     for index in range(5):
         alone = spectra(samples[index])

@@ -11,6 +11,7 @@ made from: what is there already is not made again, also after a kill.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from dawnchorus.clustering.fit_sample import embedded_day
 from dawnchorus.clustering.sphere import cosine_distance, one_core, unit
@@ -155,7 +157,11 @@ class Map:
 
 
 def place_days(
-    results: Results, experiment: str, days: Sequence[RecorderDay], fitted: Map
+    results: Results,
+    experiment: str,
+    days: Sequence[RecorderDay],
+    fitted: Map,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Place recorder-days; see :func:`dawnchorus.clustering.projection.place`."""
     paths = results.experiment(experiment)
@@ -181,7 +187,7 @@ def place_days(
             continue
         if placer is None:
             placer = fitted.placer()
-        _place_day(VectorStore.open(paths.embeddings(day)), placer, path, source)
+        _place_day(VectorStore.open(paths.embeddings(day)), placer, path, source, workers)
     receipt = {
         "verdict": "ok",
         "method": fitted.method,
@@ -203,11 +209,21 @@ def _source(path: Path) -> str | None:
     return held.get(SOURCE_KEY, b"").decode()
 
 
-def _place_day(store: VectorStore, placer: Placer, path: Path, source: str) -> None:
+def _place_day(store: VectorStore, placer: Placer, path: Path, source: str, workers: int) -> None:
+    starts = range(0, len(store), BLOCK_WINDOWS)
     points = np.empty((len(store), 2), dtype=np.float32)
-    with one_core():
-        for start, vectors in store.blocks(BLOCK_WINDOWS):
-            points[start : start + len(vectors)] = placer(unit(vectors))
+
+    def placed(start: int) -> NDArray[np.float32]:
+        return placer(unit(store.read(start, min(start + BLOCK_WINDOWS, len(store)))))
+
+    # Each worker keeps to one core and to whole blocks, so their number changes no byte. OpenMP
+    # counts its cores per thread: the limit is set in each.
+    with (
+        one_core(),
+        ThreadPoolExecutor(workers, "map", initializer=threadpool_limits, initargs=(1,)) as pool,
+    ):
+        for start, block in zip(starts, pool.map(placed, starts), strict=True):
+            points[start : start + len(block)] = block
     table = pa.table(
         {
             "recording": pa.array(store.windows.names(), pa.string()),

@@ -222,7 +222,12 @@ def load_projection(path: Path) -> FittedProjection:
 
 
 def place(
-    settings: Settings, results: Results, experiment: str, days: Sequence[RecorderDay]
+    settings: Settings,
+    results: Results,
+    experiment: str,
+    days: Sequence[RecorderDay],
+    *,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Place all windows of some recorder-days in the map and say so in ``map/map.json``.
 
@@ -235,6 +240,8 @@ def place(
     days : sequence of RecorderDay
         The days that the map shall show. One that lies there already, from the same embeddings and
         the same projection, is left as it is.
+    workers : int
+        Blocks of windows placed at a time. The result does not depend on it.
 
     Returns
     -------
@@ -253,4 +260,5 @@ def place(
         experiment,
         days,
         placement.Map(fitted.placer, fitted.model, fitted.fingerprint, fitted.method),
+        workers,
     )

@@ -108,7 +108,7 @@ class Spectrogram(Section):
     chunk_windows: Positive = 4
     """Windows per chunk, the unit of reading."""
     shard_windows: Positive = 1024
-    """Windows per shard file, the unit of writing."""
+    """Most windows per shard file, the unit of writing; a day is cut into equal shards."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Spectrogram:
@@ -300,7 +300,8 @@ class BirdNet(Section):
     """Most detections kept per window."""
     use_place: bool = False
     """Keep only species that BirdNET expects at the deployment's place and week."""
-    batch_size: Positive = 16
+    batch_size: Positive = 4
+    """Windows per run of the model; the result does not depend on it, the speed hardly does."""
     embeddings: bool = True
     """Keep BirdNET's own embeddings: a baseline of the evaluation."""
 

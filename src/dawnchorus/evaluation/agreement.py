@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dawnchorus.evaluation.bootstrap import NONE, Interval, interval
+from dawnchorus.evaluation.bootstrap import NONE, Interval, half_sample_interval
 
 SCORES = ("ami", "ari", "nmi", "homogeneity", "completeness", "v_measure", "purity")
 SHUFFLES = 5
@@ -133,9 +133,9 @@ def agreement(
         One label per window.
     clusters : int64 array (n,)
     group : int64 array (n,)
-        Group of each window, numbered from 0; intervals resample groups.
+        Group of each window, numbered from 0; intervals draw halves of the groups.
     resamples, seed : int
-        Of the bootstrap; the seed is also the shuffles'.
+        Of the intervals; the seed is also the shuffles'.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def agreement(
         table[present] = total
         return scores(table.reshape(shape))
 
-    bounds = interval(sums, of_sums, resamples, seed)
+    bounds = half_sample_interval(sums, of_sums, resamples, seed)
     return [
         Score(name, float(value), float(chance), bound)
         for name, value, chance, bound in zip(SCORES, values, shuffled, bounds, strict=True)

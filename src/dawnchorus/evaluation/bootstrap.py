@@ -5,7 +5,14 @@ alike and do not count as independent). Out: the 95 % interval of a figure that 
 summed counts.
 
 Everything here works on sums over groups, so a resample costs one matrix product and no pass over
-the windows (the cluster bootstrap of Davison & Hinkley 1997, section 3.8, percentile interval).
+the windows:
+
+- :func:`interval`, for means: the cluster bootstrap (Davison & Hinkley 1997, section 3.8),
+  percentile interval;
+- :func:`half_sample_interval`, for scores of agreement. A bootstrap draws groups twice, and a
+  window drawn twice agrees with itself: it shifts AMI so far that the interval may miss the score.
+  Halves of the groups, drawn without replacement, hold nothing twice; their spread is the score's
+  (the delete-d jackknife of Shao & Wu 1989, doi:10.1214/aos/1176347263).
 """
 
 from __future__ import annotations
@@ -90,12 +97,45 @@ def interval(
     drawn = np.stack(
         [figures(np.tensordot(row, sums, axes=1)) for row in weights(count, resamples, seed)]
     )
-    bounds = []
-    for column in drawn.T:
-        seen = column[np.isfinite(column)]
-        if len(seen) == 0:
-            bounds.append(NONE)
-            continue
-        low, high = np.quantile(seen, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        bounds.append(Interval(float(low), float(high)))
-    return bounds
+    return [_quantiles(column) for column in drawn.T]
+
+
+def half_sample_interval(
+    sums: NDArray[np.float64],
+    figures: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    resamples: int,
+    seed: int,
+) -> list[Interval]:
+    """Return 95 % intervals of figures that must not see a window twice.
+
+    With m of n groups drawn, the spread of a figure over the draws is sqrt((n - m) / m) times its
+    standard error, so deviations are scaled by the inverse and set around the figure itself.
+
+    Parameters and return value as for :func:`interval`.
+    """
+    count, values = len(sums), figures(sums.sum(axis=0))
+    if count < FEWEST_GROUPS:
+        return [NONE] * len(values)
+    generator = np.random.default_rng(seed)
+    half = count // 2
+    drawn = np.stack(
+        [
+            figures(sums[np.sort(generator.permutation(count)[:half])].sum(axis=0))
+            for _ in range(resamples)
+        ]
+    )
+    scale = np.sqrt(half / (count - half))
+    return [
+        _quantiles(value + (column - np.nanmean(column)) * scale)
+        if np.isfinite(column).any()
+        else NONE
+        for value, column in zip(values, drawn.T, strict=True)
+    ]
+
+
+def _quantiles(column: NDArray[np.float64]) -> Interval:
+    seen = column[np.isfinite(column)]
+    if len(seen) == 0:
+        return NONE
+    low, high = np.quantile(seen, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))

@@ -15,7 +15,7 @@ from dawnchorus.evaluation import probes as probing
 from dawnchorus.evaluation.bench import NOTHING, Bench
 from dawnchorus.evaluation.bootstrap import NONE
 from dawnchorus.evaluation.spaces import BASELINE, Space
-from dawnchorus.evaluation.tables import figure
+from dawnchorus.evaluation.tables import Row, figure
 from dawnchorus.progress import counting
 
 
@@ -55,15 +55,13 @@ def fill_probes(bench: Bench) -> None:
     }
     splits: tuple[probing.Split, ...] = ("grouped", "leaky")
     total = len(targets) * len(splits) * len(bench.spaces) * len(makers)
-    everywhere = np.ones(len(bench.windows), dtype=bool)
-    nothing = np.zeros((len(bench.windows), 1), dtype=np.float32)
     with counting("probes", total, "probes") as advance:
         for target, values in targets.items():
             whole = probing.prepare(
                 values, bench.group, folds=evaluation.folds, seed=evaluation.seed
             )
-            chance = Space("majority class", BASELINE, nothing, everywhere)
-            _probe(bench, chance, target, whole, "majority", probing.majority, "grouped")
+            usual = probing.majority(whole, resamples=evaluation.bootstrap, seed=evaluation.seed)
+            _add(bench, {"space": "majority class", "kind": BASELINE}, target, usual)
             for space in bench.spaces:
                 task = whole
                 if not space.held.all():
@@ -100,20 +98,24 @@ def _probe(
         workers=bench.workers,
         scale_each=space.scale_each,
     )
-    head = {
-        "space": space.name,
-        "kind": space.kind,
-        "dimension": space.dimension if name != "majority" else None,
+    head = {"space": space.name, "kind": space.kind, "dimension": space.dimension}
+    _add(bench, head, target, outcome, space.note)
+
+
+def _add(bench: Bench, head: Row, target: str, outcome: probing.Outcome, remark: str = "") -> None:
+    """Add an outcome's rows, one per metric."""
+    row = {
+        **head,
         "target": target,
-        "probe": name,
-        "split": split,
-        "group": evaluation.group,
+        "probe": outcome.probe,
+        "split": outcome.split,
+        "group": bench.settings.evaluation.group,
         "windows": outcome.windows,
         "classes": outcome.classes,
         "groups": outcome.groups,
         "folds": outcome.folds,
-        "note": "; ".join(filter(None, [outcome.note, space.note])),
+        "note": "; ".join(filter(None, [outcome.note, remark])),
     }
     for metric in probing.METRICS:
         value, bounds = outcome.figures.get(metric, (None, NONE))
-        bench.tables["probes"].append(head | figure(metric, value, bounds))
+        bench.tables["probes"].append(row | figure(metric, value, bounds))

@@ -5,10 +5,9 @@ for windows of groups that the classifier never saw, with 95 % intervals over gr
 over a random split, which is named *leaky*: neighbours of a test window are in training there.
 
 Features are standardised with the training side's mean and deviation (principal components with
-one deviation for all: the last of them are noise). Neighbours are found by
-cosine similarity after that (every space the same way); the linear probe is multinomial logistic
-regression with an L2 penalty. Each window is predicted once (out of fold), and accuracy is over all
-of them.
+one deviation for all: the last of them are noise). Neighbours are found by cosine similarity after
+that (every space the same way); the linear probe is multinomial logistic regression with an L2
+penalty. Each window is predicted once (out of fold), and accuracy is over all of them.
 
 A class that occurs in one group only can never be on both sides of a grouped split: such classes
 are left out of both splits, and the note says how many.
@@ -27,7 +26,8 @@ from numpy.typing import NDArray
 
 from dawnchorus.evaluation.bootstrap import NONE, Interval, interval, per_group
 
-Split = Literal["grouped", "leaky"]
+Split = Literal["grouped", "leaky", "none"]
+"""``none``: nothing was learned, so nothing was split."""
 METRICS = ("accuracy", "balanced_accuracy")
 INVERSE_PENALTY = 0.1
 """C of the logistic regression on standardised features."""
@@ -140,11 +140,18 @@ def linear(scale_each: bool) -> Any:
     )
 
 
-def majority(scale_each: bool) -> Any:
-    """Return what always says the training side's most frequent class."""
-    from sklearn.dummy import DummyClassifier
+def majority(task: Task, *, resamples: int, seed: int) -> Outcome:
+    """Return the outcome of always saying the most frequent class of all.
 
-    return DummyClassifier(strategy="most_frequent")
+    Not the training side's: with few groups, holding one out makes its class rare in training, and
+    the baseline would score below chance.
+    """
+    counts = (int(task.kept.sum()), task.classes, task.groups, 0)
+    if task.reason:
+        return Outcome("majority", "none", {}, *counts, task.reason)
+    usual = np.full(len(task.target), np.bincount(task.target).argmax())
+    values = figures(task.target, usual, task.group, task.classes, resamples=resamples, seed=seed)
+    return Outcome("majority", "none", values, *counts, task.note)
 
 
 def figures(

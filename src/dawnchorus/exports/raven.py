@@ -62,10 +62,17 @@ def format_table(selections: Iterable[Selection], columns: Sequence[str] = ()) -
     columns : sequence of str
         Headings of annotation columns that stand first and also when no selection has them;
         headings that only selections name follow, sorted.
+
+    Raises
+    ------
+    ValueError
+        If an annotation has the heading of one of Raven's own columns.
     """
     rows = list(selections)
     further = {heading for row in rows for heading in row.annotations} - set(columns)
     headings = [*columns, *sorted(further)]
+    if taken := set(headings) & set(CORE):
+        raise ValueError(f"{', '.join(sorted(taken))}: these columns are Raven's own")
     lines = ["\t".join([*CORE, *map(_one_cell, headings)])]
     for number, row in enumerate(rows, start=1):
         core = (
@@ -85,9 +92,12 @@ def format_table(selections: Iterable[Selection], columns: Sequence[str] = ()) -
 def write_selections(
     path: Path, selections: Iterable[Selection], columns: Sequence[str] = ()
 ) -> None:
-    """Write a selection table (UTF-8, ``\\n``); see :func:`format_table`."""
+    """Write a selection table (UTF-8, ``\\n``); see :func:`format_table`.
+
+    What UTF-8 cannot say (a file name in another encoding) is written as ``\\udcff``.
+    """
     with publishing(path) as partial:
-        partial.write_bytes(format_table(selections, columns).encode("utf-8"))
+        partial.write_bytes(format_table(selections, columns).encode("utf-8", "backslashreplace"))
 
 
 def read_selections(path: Path) -> list[Selection]:

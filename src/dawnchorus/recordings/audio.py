@@ -30,12 +30,13 @@ from dawnchorus.recordings.sound import (
     Stream,
     decodable_frames,
     inspect,
+    skip,
 )
 
 __all__ = ["AudioFault", "Hasher", "Sound", "WindowBlock", "inspect", "windows"]
 
 PIECE = 1 << 18
-"""Frames read at once: 512 KiB of 16-bit mono, so that converting finds them in the cache."""
+"""Samples read at once: 512 KiB of 16-bit mono, so that converting finds them in the cache."""
 
 
 class Hasher(Protocol):
@@ -108,7 +109,10 @@ class _Reader:
         self._file = self._open()
         # 16-bit samples are read and hashed as they are; everything else as float32.
         self._whole = sound.subtype == "PCM_16"
-        self._piece = np.empty((PIECE, sound.channels), np.int16 if self._whole else np.float32)
+        self._piece = np.empty(
+            (max(1, PIECE // sound.channels), sound.channels),
+            np.int16 if self._whole else np.float32,
+        )
 
     def _open(self) -> Stream:
         sound = self.sound
@@ -144,7 +148,9 @@ class _Reader:
         """Fill ``out`` as far as there are samples; return how many."""
         filled = 0
         while filled < len(out):
-            piece = self._piece[: min(PIECE, len(out) - filled, self._most - self.frames_read)]
+            piece = self._piece[
+                : min(len(self._piece), len(out) - filled, self._most - self.frames_read)
+            ]
             count = self._read(piece) if len(piece) else 0
             if count == 0:
                 break
@@ -170,12 +176,10 @@ class _Reader:
         self._most = decodable_frames(self._path)
         self._file.close()
         self._file = self._open()
-        skipped = 0
-        while skipped < self.frames_read:
-            step = min(PIECE, self.frames_read - skipped)
-            skipped += len(self._file.read(step, dtype="int16"))
         left = piece[: max(0, self._most - self.frames_read)]
-        return len(self._file.read(out=left)) if len(left) else 0
+        if len(left) == 0 or not skip(self._file, self.frames_read):
+            return 0
+        return len(self._file.read(out=left))
 
     def check_end(self) -> None:
         """Raise what is wrong with the recording, now that all its samples are out."""

@@ -127,7 +127,7 @@ def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Ca
         if here in above:  # a link back up
             continue
         for item in found:
-            if not item.is_dir():
+            if not _is_folder(item):
                 _sort(item, prefix, recorder, youngest, cards)
             elif not item.name.startswith(".") and item.name != "System Volume Information":
                 if not recorder:
@@ -139,6 +139,13 @@ def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Ca
     cards.pending.sort(key=lambda stray: stray.path)
     cards.recorders.sort()
     return cards
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself, say; it is named where it cannot be opened
+        return False
 
 
 def _sort(

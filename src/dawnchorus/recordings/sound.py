@@ -26,6 +26,9 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 PREALLOCATED = 44
 """Bytes of samples that a pre-allocated file of a Frontier Labs recorder claims (FL003)."""
 
+SLOWEST, FASTEST = 100, 1_000_000
+"""Hertz; the header of a bat recorder says 500,000, a broken one anything: memory must not follow it."""
+
 KNOWN_CHUNKS = frozenset(
     (
         "LIST",
@@ -125,10 +128,12 @@ def inspect(path: Path) -> Sound:
             counted = _counted(file) if file.format == "FLAC" else None
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
         raise _undecodable(path, size, riff, error) from None
+    if not SLOWEST <= rate <= FASTEST:
+        raise AudioFault("DC005", f"a sample rate of {rate:,} Hz is beyond reason")
     promised, fault = _promise(riff, frames)
     if counted is not None:
         promised, frames, fault = frames, counted, _of_flac(frames, counted)
-    if frames <= 0 or rate <= 0:
+    if frames <= 0:
         raise AudioFault("FL001", f"{size:,} bytes, header promises {max(promised, 0):,} frames")
     return Sound(frames, promised, rate, channels, name, fault=fault, riff=riff)
 
@@ -164,16 +169,25 @@ def decodable_frames(path: Path) -> int:
     good = 0
     for step in (DECODED_AT_ONCE, 1024, 1):
         with Stream(path) as file:
-            left = good
+            if not skip(file, good):
+                return good
             try:
-                while left:
-                    left -= len(file.read(min(left, DECODED_AT_ONCE), dtype="int16"))
                 while count := len(file.read(step, dtype="int16")):
                     good += count
             except (soundfile.LibsndfileError, RuntimeError):
                 continue
             return good
     return good
+
+
+def skip(file: soundfile.SoundFile, frames: int) -> bool:
+    """Decode and drop so many frames; False if the file ends or breaks before (it has changed)."""
+    try:
+        while frames and (count := len(file.read(min(frames, DECODED_AT_ONCE), dtype="int16"))):
+            frames -= count
+    except (soundfile.LibsndfileError, RuntimeError):
+        return False
+    return frames == 0
 
 
 def _has_frame(file: soundfile.SoundFile, frame: int) -> bool:
@@ -222,7 +236,9 @@ _LINEAR = {(PCM, 8): "PCM_U8", (PCM, 16): "PCM_16", (PCM, 24): "PCM_24", (PCM, 3
 def _passed_over(path: Path, riff: Riff) -> Sound | None:
     """Salvage a WAVE file whose header denies samples that are there (FL012), or name FL003."""
     subtype = _LINEAR.get((riff.format_tag, riff.bits))
-    if riff.data_offset is None or subtype is None or riff.channels == 0 or riff.sample_rate == 0:
+    if riff.data_offset is None or subtype is None or riff.channels == 0:
+        return None
+    if not SLOWEST <= riff.sample_rate <= FASTEST:
         return None
     behind = riff.file_bytes - riff.data_offset
     if riff.promised_bytes not in (0, PREALLOCATED) or behind <= 2 * PREALLOCATED:
@@ -273,7 +289,7 @@ def _undecodable(path: Path, size: int, riff: Riff | None, error: Exception) -> 
         return AudioFault("DC006", failure.strerror or type(failure).__name__)
     if riff is not None and riff.bytes_on_disk == 0:
         return AudioFault("FL001", f"{size:,} bytes")
-    if _is_noise(head):
+    if riff is None and _is_noise(head):
         return AudioFault("WA004", f"{size:,} bytes")
     return AudioFault("DC005", getattr(error, "error_string", str(error)))
 

@@ -44,7 +44,7 @@ def draw_training(log: dict[str, np.ndarray], experiment: Experiment, path: Path
         ("loss", "loss", uniform, "uniform output"),
         ("teacher_entropy", "entropy of the teacher (nat)", uniform, "uniform output"),
         ("embedding_std", "spread of the embedding", 0.0, "collapsed"),
-        ("lr", "learning rate", None, ""),
+        ("learning_rate", "learning rate", None, ""),
     )
     with drawing(path, 9, 5.6) as figure:
         grid = figure.subplots(2, 2, sharex=True)

@@ -33,6 +33,7 @@ class PlannedRecording:
 def planned_recordings(plan: SeasonPlan, recorder: Recorder, day: int) -> list[PlannedRecording]:
     """Return the recordings of a recorder-day, sorted by start."""
     planned = []
+    mean = weather_of(plan, day).celsius
     starts = starts_of(plan, recorder.twilight_share, recorder.phase_minutes, plan.dates[day])
     for start in starts:
         name = conventions.recording_name(recorder.convention, recorder.prefix, start)
@@ -42,7 +43,7 @@ def planned_recordings(plan: SeasonPlan, recorder: Recorder, day: int) -> list[P
                 start,
                 recorder.gain_setting,
                 battery_volts(plan, day),
-                celsius_at(plan, day, start),
+                celsius_at(mean, start),
             )
             head = conventions.header(plan.frames, comment, f"AudioMoth {recorder.serial}")
         else:
@@ -56,10 +57,10 @@ def battery_volts(plan: SeasonPlan, day: int) -> float:
     return 4.9 - 1.2 * day / max(plan.days, 30)
 
 
-def celsius_at(plan: SeasonPlan, day: int, start: dt.datetime) -> float:
+def celsius_at(mean: float, start: dt.datetime) -> float:
     """Return the air's temperature: warmest in the afternoon."""
     hour = start.hour + start.minute / 60
-    return weather_of(plan, day).celsius + 6 * float(np.sin((hour - 9) * np.pi / 12))
+    return mean + 6 * float(np.sin((hour - 9) * np.pi / 12))
 
 
 def deployments_table(plan: SeasonPlan) -> str:

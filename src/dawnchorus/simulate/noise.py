@@ -50,7 +50,6 @@ CRICKETS = Kind("crickets", 3_000.0, 5_600.0)
 CICADAS = Kind("cicadas", 5_000.0, 9_500.0)
 AIRCRAFT = Kind("aircraft", 40.0, 1_500.0)
 SILENCE = Kind("silence", 20.0, 20_000.0)
-KINDS = (RAIN, WIND, CRICKETS, CICADAS, AIRCRAFT, SILENCE)
 
 
 class Bank:

@@ -92,7 +92,7 @@ def absorption_db_per_m(
     return (air + vegetation_db_per_m * kilohertz**0.7).astype(np.float32)
 
 
-class Path:
+class SoundPath:
     """The way from any bird to one recorder; holds the filters per transform length."""
 
     def __init__(self, recorder: Recorder, random: np.random.Generator) -> None:

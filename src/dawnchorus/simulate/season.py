@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +31,7 @@ from dawnchorus.progress import counting
 from dawnchorus.results import fingerprint, publishing, write_receipt, write_text
 from dawnchorus.simulate import conventions
 from dawnchorus.simulate.cards import (
+    PlannedRecording,
     battery_volts,
     celsius_at,
     deployments_table,
@@ -46,9 +47,9 @@ from dawnchorus.simulate.plan import (
     SeasonPlan,
     make_plan,
 )
-from dawnchorus.simulate.propagation import Path as SoundPath
+from dawnchorus.simulate.propagation import SoundPath
 from dawnchorus.simulate.recorders import Recorder, recorder_of, recorders_of
-from dawnchorus.simulate.scene import scenes_of_day
+from dawnchorus.simulate.scene import scenes_of_day, weather_of
 from dawnchorus.simulate.sound import Recording, to_int16
 from dawnchorus.simulate.summary import join_truth
 from dawnchorus.simulate.truth import (
@@ -65,10 +66,16 @@ RECIPE = 1
 """Raised whenever the same plan gives other bytes."""
 
 
-def _is_complete(out: Path, plan: SeasonPlan, recorder: Recorder, day: int) -> bool:
+def _is_complete(
+    out: Path,
+    plan: SeasonPlan,
+    recorder: Recorder,
+    day: int,
+    planned: Sequence[PlannedRecording],
+) -> bool:
     if not plan.tiny and not truth_of_day(out, recorder.name, plan.dates[day]).exists():
         return False
-    for recording in planned_recordings(plan, recorder, day):
+    for recording in planned:
         try:
             size = (out / "cards" / recording.path).stat().st_size
         except FileNotFoundError:
@@ -90,7 +97,7 @@ def make_day(out: Path, plan: SeasonPlan, number: int, day: int) -> int:
     """Write one recorder-day's recordings and truth, unless they are there; return their number."""
     recorder = recorder_of(plan, number)
     planned = planned_recordings(plan, recorder, day)
-    if _is_complete(out, plan, recorder, day):
+    if _is_complete(out, plan, recorder, day, planned):
         return len(planned)
     if plan.tiny:
         # Not digital silence, which a scan may rightly take for a fault.
@@ -141,10 +148,11 @@ def _write_songmeter_summaries(out: Path, plan: SeasonPlan) -> None:
             continue
         starts, volts, celsius = [], [], []
         for day in range(plan.days):
+            mean = weather_of(plan, day).celsius
             for recording in planned_recordings(plan, recorder, day):
                 starts.append(recording.start)
                 volts.append(battery_volts(plan, day))
-                celsius.append(celsius_at(plan, day, recording.start))
+                celsius.append(celsius_at(mean, recording.start))
         text = conventions.songmeter_summary(
             starts, recorder.latitude, recorder.longitude, volts, celsius
         )

@@ -28,7 +28,7 @@ from dawnchorus.simulate.plan import SAMPLE_RATE
 from dawnchorus.simulate.propagation import (
     LONGEST_SAMPLES,
     Arrival,
-    Path,
+    SoundPath,
     boxed,
     signal_to_noise_db,
 )
@@ -90,7 +90,7 @@ class Recording:
         Length of the recording.
     banks : Banks
         The day's noise.
-    path : Path
+    path : SoundPath
         The way of the songs to this recorder.
     random : numpy.random.Generator
         For the fresh part of the hiss and the places in the banks.
@@ -102,7 +102,7 @@ class Recording:
         scene: Scene,
         frames: int,
         banks: Banks,
-        path: Path,
+        path: SoundPath,
         random: np.random.Generator,
     ) -> None:
         self.recorder, self.scene, self.frames = recorder, scene, frames

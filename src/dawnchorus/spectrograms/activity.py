@@ -30,6 +30,52 @@ MARGIN_DB = 9.0
 
 
 @compiled
+def _median(row: NDArray[np.uint8]) -> int:
+    """Return the lower median: halving finds the smallest value that half of the cells do not exceed."""
+    low, high = 0, 255
+    while low < high:
+        middle = (low + high) >> 1
+        bound, at_most = np.uint8(middle), 0
+        for j in range(row.size):
+            at_most += row[j] <= bound
+        if 2 * at_most >= row.size:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@compiled
+def _broadband(rest: NDArray[np.int16], broadband: NDArray[np.int16]) -> None:
+    """Fill each frame's lower median over the bands, if positive: the same halving, side by side.
+
+    Parameters
+    ----------
+    rest : int16 (mels, frames)
+    broadband : int16 (frames,)
+        Filled.
+    """
+    mels, frames = rest.shape
+    lower = np.zeros(frames, np.int16)  # starting at 0 leaves negative medians there
+    upper = broadband
+    upper[:] = 255
+    middle = np.empty(frames, np.int16)
+    at_most = np.empty(frames, np.int16)
+    for _ in range(8):
+        for j in range(frames):
+            middle[j] = (lower[j] + upper[j]) >> 1
+            at_most[j] = 0
+        for band in range(mels):
+            for j in range(frames):
+                at_most[j] += np.int16(rest[band, j] <= middle[j])
+        for j in range(frames):
+            if 2 * at_most[j] >= mels:
+                upper[j] = middle[j]
+            else:
+                lower[j] = min(middle[j] + 1, upper[j])
+
+
+@compiled
 def excess(codes: NDArray[np.uint8], margin: int) -> int:
     """Return the sum, over a window, of what exceeds the medians by more than a margin.
 
@@ -47,47 +93,17 @@ def excess(codes: NDArray[np.uint8], margin: int) -> int:
     mels, frames = codes.shape
     rest = np.empty((mels, frames), np.int16)
     for band in range(mels):
-        row = codes[band]
-        # Halving finds the smallest value that more than half of the cells do not exceed.
-        low, high = 0, 255
-        while low < high:
-            middle = (low + high) >> 1
-            at_most = np.int32(0)
-            bound = np.uint8(middle)
-            for j in range(frames):
-                at_most += np.int32(row[j] <= bound)
-            if 2 * at_most >= frames:
-                high = middle
-            else:
-                low = middle + 1
-        median = np.int16(low)
+        median = np.int16(_median(codes[band]))
         for j in range(frames):
-            rest[band, j] = np.int16(row[j]) - median
-    # The same for the frames, all of them side by side; starting at 0 leaves negative medians at 0.
-    lower = np.zeros(frames, np.int16)
-    upper = np.full(frames, 255, np.int16)
-    middles = np.empty(frames, np.int16)
-    counts = np.empty(frames, np.int16)
-    for _ in range(8):
-        for j in range(frames):
-            middles[j] = (lower[j] + upper[j]) >> 1
-            counts[j] = 0
-        for band in range(mels):
-            for j in range(frames):
-                counts[j] += np.int16(rest[band, j] <= middles[j])
-        for j in range(frames):
-            if 2 * counts[j] >= mels:
-                upper[j] = middles[j]
-            else:
-                lower[j] = min(middles[j] + 1, upper[j])
-    total = 0
+            rest[band, j] = np.int16(codes[band, j]) - median
+    threshold = np.empty(frames, np.int16)
+    _broadband(rest, threshold)
     for j in range(frames):
-        upper[j] += margin
+        threshold[j] += margin
+    total = 0
     for band in range(mels):
-        band_total = np.int32(0)
         for j in range(frames):
-            band_total += np.int32(max(rest[band, j] - upper[j], 0))
-        total += band_total
+            total += max(rest[band, j] - threshold[j], 0)
     return total
 
 

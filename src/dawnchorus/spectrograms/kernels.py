@@ -10,13 +10,13 @@ cache folder). They let go of the interpreter lock, so threads run side by side.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Kernel = TypeVar("Kernel", bound=Callable[..., object])
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 _LANES = 32
 _STRIDE = 4096
@@ -32,9 +32,9 @@ LOG2_COEFFICIENTS = (
 def compiled(function: Kernel) -> Kernel:
     """Compile with Numba; keep the machine code on disk where a place for it can be written."""
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return cast(Kernel, numba.njit(nogil=True, cache=True)(function))
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(nogil=True)(function)
+        return cast(Kernel, numba.njit(nogil=True)(function))
 
 
 @compiled
@@ -134,20 +134,17 @@ def encode(
             pattern = bits[band, j] & magnitude_mask
             exponent[j] = np.float32((pattern >> mantissa_bits) - bias)
             mantissa_of[j] = (pattern & mantissa_mask) | one_bits
-        band_low, band_high = np.int32(0), np.int32(0)
         for j in range(frames):
             x = mantissa[j]
             log2 = exponent[j] + (
                 c0 + x * (c1 + x * (c2 + x * (c3 + x * (c4 + x * (c5 + x * (c6 + x * c7))))))
             )
             value = log2 * codes_per_octave + rounding
-            band_low += np.int32(value < zero)
-            band_high += np.int32(value >= limit)
+            low += value < zero
+            high += value >= limit
             value = zero if value < zero else value
             value = limit if value > limit else value
             codes[band, j] = np.uint8(min(np.int32(value), np.int32(255)))
-        low += band_low
-        high += band_high
     return low, high
 
 

@@ -32,12 +32,12 @@ TOP_CODE = 255
 
 def mel_of(hertz: ArrayLike) -> NDArray[np.float64]:
     """Return HTK mel of a frequency in hertz (O'Shaughnessy 1987; Young et al., The HTK Book)."""
-    return 2595.0 * np.log10(1.0 + np.asarray(hertz, np.float64) / 700.0)
+    return np.asarray(2595.0 * np.log10(1.0 + np.asarray(hertz) / 700.0), np.float64)
 
 
 def hertz_of(mel: ArrayLike) -> NDArray[np.float64]:
     """Return the frequency in hertz of an HTK mel value."""
-    return 700.0 * (10.0 ** (np.asarray(mel, np.float64) / 2595.0) - 1.0)
+    return np.asarray(700.0 * (10.0 ** (np.asarray(mel) / 2595.0) - 1.0), np.float64)
 
 
 def corners(spectrogram: Spectrogram) -> NDArray[np.float64]:
@@ -53,7 +53,8 @@ def corners(spectrogram: Spectrogram) -> NDArray[np.float64]:
 
 def bin_frequencies(spectrogram: Spectrogram) -> NDArray[np.float64]:
     """Return the frequencies of the bins in hertz, shape (n_fft / 2 + 1,)."""
-    return np.arange(spectrogram.n_fft // 2 + 1) * (spectrogram.sample_rate / spectrogram.n_fft)
+    bins = np.arange(spectrogram.n_fft // 2 + 1, dtype=np.float64)
+    return bins * (spectrogram.sample_rate / spectrogram.n_fft)
 
 
 def filterbank(spectrogram: Spectrogram) -> NDArray[np.float64]:
@@ -99,7 +100,9 @@ def decibels(samples: NDArray[np.floating], spectrogram: Spectrogram) -> NDArray
         dB relative to a full-scale sine; ``-inf`` where there is no power at all.
     """
     n_fft = spectrogram.n_fft
-    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float64), n_fft, axis=1)
+    frames = np.lib.stride_tricks.sliding_window_view(
+        np.asarray(samples, np.float64), n_fft, axis=1
+    )
     frames = frames[:, :: spectrogram.hop_length][:, : spectrogram.frames]
     weights = filterbank(spectrogram)
     weights[:, [0, -1]] *= 0.5

@@ -71,11 +71,14 @@ class SpectrogramWriter:
         background: bool = False,
     ) -> None:
         self._path, self._settings = path, spectrogram
+        chunk, expected = spectrogram.chunk_windows, max(1, expected_windows)
+        # Equal shards, none larger than asked for: the padding of a last, half-empty one costs time.
+        shards = -(-expected // spectrogram.shard_windows)
+        self._shard_windows = -(-expected // (shards * chunk)) * chunk
         self._group = zarr.open_group(path, mode="w-", zarr_format=3)
-        self._codes = self._create_codes(max(1, expected_windows))
+        self._codes = self._create_codes(expected)
         picture = (spectrogram.mels, spectrogram.frames)
-        windows = min(spectrogram.shard_windows, max(1, expected_windows))
-        self._shard = np.empty((windows, *picture), np.uint8)
+        self._shard = np.empty((self._shard_windows, *picture), np.uint8)
         self._spare = np.empty_like(self._shard) if background else self._shard
         self._executor = ThreadPoolExecutor(1, "shard-writer") if background else None
         self._writing: Future[None] | None = None
@@ -126,12 +129,11 @@ class SpectrogramWriter:
         """
         taken = 0
         while taken < len(spectra):
-            amount = min(len(spectra) - taken, self._settings.shard_windows - self._held)
-            self._reserve(self._held + amount)
+            amount = min(len(spectra) - taken, self._shard_windows - self._held)
             self._shard[self._held : self._held + amount] = spectra.codes[taken : taken + amount]
             self._held += amount
             taken += amount
-            if self._held == self._settings.shard_windows:
+            if self._held == self._shard_windows:
                 self._write_shard()
         self._columns["time"].append(time.astype("datetime64[us]").astype(np.int64))
         self._columns["recording"].append(np.full(len(spectra), recording, np.int32))
@@ -163,7 +165,7 @@ class SpectrogramWriter:
             self._codes.resize((total, *self._codes.shape[1:]))
         self._write_coordinates()
         cells = max(1, total * self._settings.mels * self._settings.frames)
-        self._codes.attrs.update(
+        self._codes = self._codes.update_attributes(
             {
                 "clipped_low_share": self._clipped_low / cells,
                 "clipped_high_share": self._clipped_high / cells,
@@ -176,7 +178,7 @@ class SpectrogramWriter:
                 "parameters": attributes["parameters_fingerprint"],
             }
         )
-        self._group.attrs.update(
+        self._group.update_attributes(
             {**attributes, "fingerprint": mark, "windows_with_broken_samples": self._broken}
         )
         with warnings.catch_warnings():
@@ -185,15 +187,6 @@ class SpectrogramWriter:
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
             zarr.consolidate_metadata(self._path)
         return mark
-
-    def _reserve(self, windows: int) -> None:
-        """Grow the buffers if there are more windows than the headers promised."""
-        if windows > len(self._shard):
-            grown = np.empty((self._settings.shard_windows, *self._shard.shape[1:]), np.uint8)
-            grown[: self._held] = self._shard[: self._held]
-            self._wait()
-            self._spare = np.empty_like(grown) if self._executor is not None else grown
-            self._shard = grown
 
     def _write_shard(self) -> None:
         start, stop = self._written, self._written + self._held
@@ -226,7 +219,7 @@ class SpectrogramWriter:
                 shape=(windows, *picture),
                 dtype="uint8",
                 chunks=(settings.chunk_windows, *picture),
-                shards=(settings.shard_windows, *picture),
+                shards=(self._shard_windows, *picture),
                 compressors=ZstdCodec(level=ZSTD_LEVEL, checksum=True),
                 fill_value=0,
                 dimension_names=("window", "mel", "frame"),
@@ -248,7 +241,8 @@ class SpectrogramWriter:
         settings = self._settings
         corner = mel.corners(settings)
         windows = {
-            name: np.concatenate(parts) if parts else np.empty(0) for name, parts in self._columns.items()
+            name: np.concatenate(parts) if parts else np.empty(0)
+            for name, parts in self._columns.items()
         }
         self._coordinate(
             "time",
@@ -318,7 +312,7 @@ class SpectrogramWriter:
         )
 
     def _coordinate(
-        self, name: str, values: NDArray[Any], dimension: str, **attributes: str | float
+        self, name: str, values: NDArray[Any], dimension: str, **attributes: Any
     ) -> None:
         """Write a coordinate as one chunk."""
         self._content.update(np.ascontiguousarray(values))

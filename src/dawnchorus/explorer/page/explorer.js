@@ -75,7 +75,7 @@ function recolour() {
     map.paint[i] = shown ? (code < paints.length ? paints[code] : unknown) : 0;
   }
   const rows = names.map((name, code) => ({ name, code, colour: colours[code] }));
-  rows.push({ name: "not known", code: colours.length, colour: UNKNOWN });
+  rows.push({ name: $("colour").value === "species" ? "no detection" : "not known", code: colours.length, colour: UNKNOWN });
   const filled = rows.filter((row) => counts[row.code]);
   const drawn = filled.slice(0, LEGEND_ROWS).map(({ name, code, colour }) => {
     const row = element("button", { type: "button" }, swatch(colour), element("span", {}, name),

