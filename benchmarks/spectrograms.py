@@ -274,7 +274,9 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="10 minutes of sound instead of 30, 3 rounds")
+    parser.add_argument(
+        "--quick", action="store_true", help="10 minutes of sound instead of 30, 3 rounds"
+    )
     parser.add_argument("--save", type=Path, help="also write the output to this file")
     options = parser.parse_args()
     minutes, rounds = (10, 3) if options.quick else (30, 15)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
+from filelock import FileLock, Timeout
 
 from dawnchorus.errors import DawnChorusError
 
@@ -207,6 +208,25 @@ class Results:
             for path in (self.root / "spectrograms").glob("*/*.json")
             if not path.name.startswith(".")
         )
+
+    def hold(self) -> FileLock:
+        """Take the results for one workflow at a time; the lock ends with its process, however.
+
+        Raises
+        ------
+        DawnChorusError
+            If another workflow holds them.
+        """
+        path = self.root / ".workflow.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise DawnChorusError(
+                "another snakemake is at work here", self.root, "wait for it, or stop it"
+            ) from None
+        return lock
 
     def receipts_without_data(
         self, days: Iterable[RecorderDay], experiments: Iterable[str]

@@ -8,8 +8,9 @@ import torch
 
 from dawnchorus.config import Augmentation
 from dawnchorus.learning import augment
-from dawnchorus.learning.augment import Crop, Scale
+from dawnchorus.learning.augment import Crop
 from dawnchorus.learning.ranks import Ranks
+from dawnchorus.learning.scale import Scale
 
 SCALE = Scale(db_min=-120.0, db_step=0.5, mean=-80.0, std=10.0)
 ALONE = Ranks(0, 1, 0, torch.device("cpu"))
@@ -181,3 +182,13 @@ def test_streams_differ_and_are_valid_seeds():
     assert len(seeds) == 1000
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert augment.stream(1, 2) != augment.stream(2, 1) != augment.stream(1, 2, 0)
+
+
+def test_gain_changes_levels_and_no_contrast():
+    codes = random_codes(4)
+    settings = PLAIN.model_copy(update={"gain_db": 6.0})
+    for seen, changed in (("level", True), ("contrast", False)):
+        scale = Scale(-120.0, 0.5, 0.0, 10.0, seen)
+        plain = augment.views(codes, (WHOLE,), PLAIN, scale, (0, 0), ALONE)[0]
+        varied = augment.views(codes, (WHOLE,), settings, scale, (0, 0), ALONE)[0]
+        assert (varied - plain).abs().amax(dim=(1, 2, 3)).gt(1e-3).all() == changed

@@ -7,12 +7,13 @@ import copy
 import pytest
 import torch
 from lightly.loss import DINOLoss
+from lightly.loss.swav_loss import sinkhorn
 from lightly.models.modules.heads import DINOProjectionHead
 from torch import nn
 
 from dawnchorus import config
 from dawnchorus.config import Experiment
-from dawnchorus.learning.dino import Dino, Head, Prototypes, dino_loss
+from dawnchorus.learning.dino import Dino, Head, Prototypes, balanced, centred, dino_loss
 from dawnchorus.learning.method import decays, spread
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.schedules import Clock
@@ -49,7 +50,7 @@ def test_loss_gradient_and_centre_equal_lightlys(locals_):
         teacher, student = outputs(2), outputs(2 + locals_)
         ours = [value.clone().requires_grad_() for value in student]
         theirs = [value.clone().requires_grad_() for value in student]
-        loss, _ = dino_loss(teacher, ours, center, temperature, 0.1)
+        loss = dino_loss(centred(teacher, center, temperature), ours, 0.1)
         expected = oracle(teacher, theirs, teacher_temp=temperature)
         assert loss.item() == pytest.approx(expected.item(), rel=1e-12, abs=1e-12)
         loss.backward()
@@ -58,6 +59,42 @@ def test_loss_gradient_and_centre_equal_lightlys(locals_):
             assert torch.allclose(mine.grad, its.grad, rtol=0, atol=1e-12)
         center = center.lerp(torch.stack(teacher).mean(dim=(0, 1)), 0.1)
         assert torch.allclose(center, oracle.center.flatten(), rtol=0, atol=1e-12)
+
+
+def test_balanced_targets_are_lightlys_sinkhorn(monkeypatch):
+    """Ours starts from each view's own largest prototype; both end at the same distributions."""
+    monkeypatch.setattr("dawnchorus.learning.dino.SINKHORN_ROUNDS", 200)
+    generator = torch.Generator().manual_seed(5)
+    teacher = [torch.rand(12, 8, generator=generator, dtype=torch.float64) for _ in range(2)]
+    ours = balanced(teacher, 0.2, ALONE)
+    theirs = sinkhorn(torch.cat(teacher), iterations=200, epsilon=0.2)
+    assert [part.shape for part in ours] == [(12, 8)] * 2
+    assert torch.allclose(torch.cat(ours), theirs, atol=1e-9)
+    assert torch.allclose(torch.cat(ours).sum(dim=0), torch.full((8,), 3.0).double(), atol=1e-6)
+
+
+def test_balanced_targets_stay_balanced_where_one_prototype_wins_everywhere():
+    logits = torch.zeros(16, 4)
+    logits[:, 0] = 1.0
+    logits[:, 1:] += 1e-3 * torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    targets = torch.cat(balanced([logits], 0.005, ALONE))
+    assert torch.isfinite(targets).all()
+    assert targets.sum(dim=0) == pytest.approx([4.0] * 4, abs=0.2)
+    # The running mean gives the same prototype to all as long as it has not been learned.
+    assert centred([logits], torch.zeros(4), 0.005)[0][:, 0].min() > 0.99
+
+
+def test_sinkhorn_is_what_the_method_uses_when_asked():
+    method = small_dino(dino={"centering": "sinkhorn"})
+    views = small_views(method)
+    with torch.no_grad():
+        teacher, _ = method.teacher(views[:2])
+        student, _ = method.student(views)
+    temperature = method.schedules(3)["teacher_temperature"]
+    loss, figures = method(views, 3)
+    expected = dino_loss(balanced(teacher, temperature, ALONE), student, 0.1)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert 0 < figures["teacher_entropy"] < 3.4657
 
 
 def test_the_methods_loss_and_centre_are_lightlys_on_its_own_outputs():

@@ -17,8 +17,11 @@ rule train_experiment:
         mem_mb=24000,
         runtime=720,
         gpu=1,
+        # Of one node; 0 is one per GPU. On a machine without: one per core trains fastest.
+        processes=0,
     params:
         settings=settings_of_experiment("spectrogram"),
     shell:
         "dawnchorus train --settings {params.settings:q}"
-        " --experiment {wildcards.experiment} > {log:q} 2>&1"
+        " --experiment {wildcards.experiment}"
+        " --processes {resources.processes} > {log:q} 2>&1"

@@ -157,7 +157,7 @@ class Augmentation(Section):
     mix_share: Annotated[float, Field(ge=0, le=0.5)] = 0.4
     """Largest power share of the other window (log-domain mixing, BYOL-A)."""
     gain_db: Annotated[float, Field(ge=0)] = 6.0
-    """Gain drawn from plus or minus so many decibels."""
+    """Gain drawn from plus or minus so many decibels (contrast does not see it)."""
     frequency_masks: Annotated[int, Field(ge=0)] = 1
     """Bands of mel rows set to the mean per view (SpecAugment)."""
     frequency_mask_mels: Annotated[int, Field(ge=0)] = 10
@@ -203,6 +203,9 @@ class Dino(Section):
     temperature_warmup_epochs: Annotated[float, Field(ge=0)] = 10.0
     teacher_momentum: Share = 0.992
     """Momentum of the teacher at the start; rises to 1 by a cosine."""
+    centering: Literal["mean", "sinkhorn"] = "mean"
+    """What keeps the teacher from using few prototypes only: a running mean that is taken away, or
+    balanced use within the batch (better for short trainings and small batches)."""
     center_momentum: Share = 0.9
     local_crops: Annotated[int, Field(ge=0)] = 6
     """Local crops per window, beside two global ones."""
@@ -243,6 +246,9 @@ class Experiment(Section):
     """Start from the last checkpoint of the training before, if there is one."""
     dino: Dino = Dino()
     augmentation: Augmentation = Augmentation()
+    input: Literal["level", "contrast"] = "level"
+    """What the network sees: decibels as stored, or above the window's median in each mel band
+    (without the noise floor of place and recorder)."""
     pooling: Literal["cls", "mean", "max", "cls+max"] = "cls"
     """What of the last block becomes the embedding: the class token, or the patch tokens pooled."""
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dawnchorus.config import Augmentation
 from dawnchorus.learning.ranks import Ranks
+from dawnchorus.learning.scale import Scale
 
 LN10_OVER_10 = math.log(10.0) / 10.0
 """Decibels to natural logarithms of power."""
@@ -60,16 +61,6 @@ class Crop:
             return max(1, round(size * largest / patch)) * patch
 
         return cls(side(mels, mel_share[1]), side(frames, time_share[1]), mel_share, time_share)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """From codes to the network's input: decibels of code 0, per code; the set's mean, deviation."""
-
-    db_min: float
-    db_step: float
-    mean: float
-    std: float
 
 
 @dataclass(frozen=True)
@@ -161,7 +152,7 @@ def views(
     -------
     list of Tensor of float32, shape (b, 1, crop.mels, crop.frames)
     """
-    decibels = codes.to(torch.float32).mul_(scale.db_step).add_(scale.db_min).unsqueeze(1)
+    decibels = scale.decibels(codes)
     batch = codes.shape[0] * ranks.world
     own = slice(ranks.rank, None, ranks.world)
     made = []
@@ -197,7 +188,9 @@ def view(decibels: Tensor, crop: Crop, drawn: Draw, scale: Scale) -> Tensor:
         partners, where = drawn.partner[rows].to(device), rows.to(device)
         other = _resample(decibels[partners], grid[where])
         out[where] = mix(out[where], other, drawn.mix_share[rows].to(device))
-    out = (out + column(drawn.gain, device)).sub_(scale.mean).div_(scale.std)
+    if scale.input == "level":  # above its own median, a louder window is the same window
+        out = out + column(drawn.gain, device)
+    out = scale.normalised(out)
     hidden = masked(drawn.mel_masks, crop.mels, device)[:, None, :, None]
     hidden = hidden | masked(drawn.time_masks, crop.frames, device)[:, None, None, :]
     return out.masked_fill_(hidden, 0.0)

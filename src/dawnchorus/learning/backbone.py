@@ -19,6 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.learning.scale import Input, Scale
 from dawnchorus.results import publishing, sync
 
 Pooling = Literal["cls", "mean", "max", "cls+max"]
@@ -57,9 +58,11 @@ class ModelMetadata:
     pooling
         What of the last block becomes the embedding (:func:`features`).
     mean, std
-        Of the training set's decibels: the network sees ``(dB - mean) / std``.
+        Of the training set: the network sees ``(dB - mean) / std``.
     db_min, db_step
         Decibels of code 0 and per code, for :func:`model_input`.
+    input
+        Whether it sees decibels as stored or above each band's median (:mod:`.scale`).
     spectrograms
         Fingerprint of the parameters of the spectrograms it learned from.
     training_set
@@ -79,10 +82,16 @@ class ModelMetadata:
     std: float
     db_min: float
     db_step: float
+    input: Input = "level"
     spectrograms: str = ""
     training_set: str = ""
     experiment: dict[str, Any] = field(default_factory=dict)
     version: str = ""
+
+    @property
+    def scale(self) -> Scale:
+        """From codes to what the network sees."""
+        return Scale(self.db_min, self.db_step, self.mean, self.std, self.input)
 
     @property
     def width(self) -> int:
@@ -206,10 +215,10 @@ def model_input(codes: Tensor, metadata: ModelMetadata) -> Tensor:
     Returns
     -------
     Tensor of float32, shape (n, 1, mels, frames)
-        ``(dB - mean) / std``.
+        As in training, without variation.
     """
-    decibels = codes.to(torch.float32).mul_(metadata.db_step).add_(metadata.db_min)
-    return decibels.sub_(metadata.mean).div_(metadata.std).unsqueeze(1)
+    scale = metadata.scale
+    return scale.normalised(scale.decibels(codes))
 
 
 def save_model(path: Path, state: dict[str, Tensor], metadata: ModelMetadata) -> None:

@@ -25,6 +25,8 @@ from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.schedules import Clock, cosine, linear
 
 GLOBAL_CROPS = 2
+SINKHORN_ROUNDS = 3
+TINY = 1e-30
 
 
 class Prototypes(nn.Module):
@@ -60,7 +62,9 @@ class Head(nn.Module):
         )
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
+                # DINO's 0.02 is 1 / sqrt(2048), right for its own width. In a narrow head it would
+                # make the signal so small that the biases drown it: all outputs alike, collapse.
+                nn.init.trunc_normal_(layer.weight, std=layer.in_features**-0.5)
                 nn.init.zeros_(layer.bias)
         self.last = Prototypes(bottleneck, settings.out_dim, settings.norm_last_layer)
 
@@ -86,38 +90,64 @@ class Branch(nn.Module):
         return list(self.head(found).float().split([view.shape[0] for view in views])), found
 
 
-def dino_loss(
-    teacher: Sequence[Tensor],
-    student: Sequence[Tensor],
-    center: Tensor,
-    teacher_temperature: float,
-    student_temperature: float,
-) -> tuple[Tensor, list[Tensor]]:
-    """Cross-entropy over all pairs of a teacher's and another, student's view.
+def centred(teacher: Sequence[Tensor], center: Tensor, temperature: float) -> list[Tensor]:
+    """The teacher's distributions, after its running mean is taken away (DINO's own way).
 
     Parameters
     ----------
     teacher : sequence of Tensor, shape (b, k)
-        Teacher's prototypes of the first views.
+    center : Tensor, shape (k,)
+    temperature : float
+    """
+    return [F.softmax((t - center) / temperature, dim=-1) for t in teacher]
+
+
+def balanced(teacher: Sequence[Tensor], temperature: float, ranks: Ranks) -> list[Tensor]:
+    """The teacher's distributions, such that the batch uses every prototype equally.
+
+    Sinkhorn and Knopp's alternation, three rounds over the views of all processes together (SwAV,
+    arXiv:2006.09882; in DINO's place of the centre: DINOv2, arXiv:2304.07193). It holds from the
+    first step on, where a running mean still has to be learned, and so suits short trainings.
+
+    Parameters
+    ----------
+    teacher : sequence of Tensor, shape (b, k)
+    temperature : float
+    ranks : Ranks
+    """
+    z = torch.cat(list(teacher)) / temperature
+    q = torch.exp(z - z.amax(dim=1, keepdim=True))
+    for _ in range(SINKHORN_ROUNDS):
+        # The mean over processes: the constant factor goes in the next line.
+        q = q / ranks.mean(q.sum(dim=0)).clamp_min(TINY)
+        q = q / q.sum(dim=1, keepdim=True).clamp_min(TINY)
+    return list(q.split([t.shape[0] for t in teacher]))
+
+
+def dino_loss(
+    targets: Sequence[Tensor], student: Sequence[Tensor], student_temperature: float
+) -> Tensor:
+    """Cross-entropy over all pairs of a teacher's and another, student's view.
+
+    Parameters
+    ----------
+    targets : sequence of Tensor, shape (b, k)
+        Teacher's distributions of the first views (:func:`centred` or :func:`balanced`).
     student : sequence of Tensor, shape (b, k)
         Student's prototypes of all views, the teacher's first.
-    center : Tensor, shape (k,)
-    teacher_temperature, student_temperature : float
+    student_temperature : float
 
     Returns
     -------
-    loss : Tensor
+    Tensor
         Mean over pairs and windows, in nats.
-    targets : list of Tensor, shape (b, k)
-        The teacher's distributions.
 
     Notes
     -----
     The sum over teachers is taken first, so that each student's view is met once:
     ``-sum_t q_t . log p_s = n_t logsumexp(z_s) - (sum_t q_t) . z_s``.
     """
-    targets = [F.softmax((t - center) / teacher_temperature, dim=-1) for t in teacher]
-    all_targets = torch.stack(targets).sum(dim=0)
+    all_targets = torch.stack(list(targets)).sum(dim=0)
     total = student[0].new_zeros(())
     terms = 0
     for number, output in enumerate(student):
@@ -129,7 +159,7 @@ def dino_loss(
         z = output / student_temperature
         total = total + (against * torch.logsumexp(z, dim=-1) - (target * z).sum(dim=-1)).mean()
         terms += against
-    return total / terms, targets
+    return total / terms
 
 
 class Dino(Method):
@@ -189,9 +219,11 @@ class Dino(Method):
             teacher, found = self.teacher(views[:GLOBAL_CROPS])
         student, _ = self.student(views)
         with torch.autocast(views[0].device.type, enabled=False):
-            loss, targets = dino_loss(
-                teacher, student, self.center, temperature, self.settings.student_temperature
-            )
+            if self.settings.centering == "sinkhorn":
+                targets = balanced(teacher, temperature, self.ranks)
+            else:
+                targets = centred(teacher, self.center, temperature)
+            loss = dino_loss(targets, student, self.settings.student_temperature)
         with torch.no_grad():
             self._batch_center = self.ranks.mean(torch.stack(teacher).mean(dim=(0, 1)))
             entropy = torch.stack(

@@ -1,7 +1,7 @@
 """The training set in memory, and its batches on the device.
 
-In: the frozen set's windows as uint8. Out: their mean and deviation in decibels, and batches of
-codes on the device, read one step ahead of the network. The processes of a node share one copy: a
+In: the frozen set's windows as uint8. Out: batches of codes on the device, read one step ahead of
+the network. The processes of a node share one copy: a
 file in the temporary folder that is unlinked as soon as all have mapped it.
 """
 
@@ -19,10 +19,6 @@ from torch import Tensor
 
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.sampler import EpochSampler
-
-CODES = 256
-ROWS_AT_ONCE = 4096
-"""Windows counted at a time: the histogram's intermediates take eight times the codes."""
 
 Fill = Callable[[NDArray[np.uint8]], None]
 
@@ -57,22 +53,6 @@ def shared_codes(ranks: Ranks, shape: tuple[int, int, int], fill: Fill) -> NDArr
     if ranks.local_rank == 0:
         Path(path).unlink()
     return mapped
-
-
-def mean_and_deviation(
-    codes: NDArray[np.uint8], db_min: float, db_step: float
-) -> tuple[float, float]:
-    """Mean and standard deviation of all decibels of the training set, exact from its histogram.
-
-    The deviation is at least one step, so that a silent set can still be divided by it.
-    """
-    count = np.zeros(CODES, dtype=np.int64)
-    for first in range(0, codes.shape[0], ROWS_AT_ONCE):
-        count += np.bincount(codes[first : first + ROWS_AT_ONCE].reshape(-1), minlength=CODES)
-    code = np.arange(CODES)
-    mean = float((count * code).sum() / count.sum())
-    variance = float((count * (code - mean) ** 2).sum() / count.sum())
-    return mean * db_step + db_min, max(variance**0.5, 1.0) * db_step
 
 
 def batches(

@@ -31,6 +31,7 @@ from dawnchorus.learning.method import Method, decays
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.sampler import EpochSampler
+from dawnchorus.learning.scale import Scale, measured
 from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
 from dawnchorus.learning.training_set import FrozenSet
 from dawnchorus.progress import counting, say
@@ -229,16 +230,15 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
     ranks.wait()
 
 
-def _training_windows(course: Plan, ranks: Ranks) -> tuple[NDArray[np.uint8], augment.Scale]:
+def _training_windows(course: Plan, ranks: Ranks) -> tuple[NDArray[np.uint8], Scale]:
     """The training set in memory, and how its codes become the network's input."""
     frozen = course.frozen
     shape = (frozen.table.height, course.mels, course.frames)
     codes = feed.shared_codes(ranks, shape, frozen.fill)
-    mean, std = feed.mean_and_deviation(codes, frozen.db_min, frozen.db_step)
-    return codes, augment.Scale(frozen.db_min, frozen.db_step, mean, std)
+    return codes, measured(codes, frozen.db_min, frozen.db_step, course.experiment.input)
 
 
-def _metadata(course: Plan, scale: augment.Scale) -> backbone.ModelMetadata:
+def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
     experiment = course.experiment
     return backbone.ModelMetadata(
         backbone=experiment.backbone,
@@ -250,6 +250,7 @@ def _metadata(course: Plan, scale: augment.Scale) -> backbone.ModelMetadata:
         std=scale.std,
         db_min=scale.db_min,
         db_step=scale.db_step,
+        input=scale.input,
         spectrograms=course.frozen.spectrograms,
         training_set=course.frozen.fingerprint,
         experiment=experiment.model_dump(mode="json", exclude=WITHOUT_EFFECT),

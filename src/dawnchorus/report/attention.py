@@ -16,8 +16,16 @@ from dawnchorus.report.style import SPECTROGRAM, drawing
 from dawnchorus.report.windows import contrast, read_pictures
 from dawnchorus.results import Results
 
+DPI = 80
+"""Noise does not compress: more would only make a large file."""
 ROWS = 6
 """The largest clusters are shown, each by its most central window."""
+
+
+def _strength(attention: np.ndarray) -> np.ndarray:
+    """Attention between the head's own least (0) and all but its most (1): shapes, not amounts."""
+    low, high = np.quantile(attention, (0.05, 0.99))
+    return np.clip((attention - low) / max(float(high - low), 1e-12), 0.0, 1.0)
 
 
 def draw_attention(results: Results, experiment: str, path: Path) -> None:
@@ -32,14 +40,14 @@ def draw_attention(results: Results, experiment: str, path: Path) -> None:
     bands, _frames = pictures.decibels.shape[1:]
     extent = (0.0, pictures.seconds, 0.0, float(bands))
     rows, names = pictures.hertz_ticks()
-    with drawing(path, 2.6 * (n_heads + 1), 1.55 * max(central.height, 1)) as figure:
+    with drawing(path, 2.6 * (n_heads + 1), 1.55 * max(central.height, 1), DPI) as figure:
         grid = figure.subplots(
             max(central.height, 1), n_heads + 1, sharex=True, sharey=True, squeeze=False
         )
         for line, window in enumerate(central.iter_rows(named=True)):
             decibels = pictures.decibels[line]
             low, high = contrast(decibels)
-            maps = np.asarray(heads[window["place"]])  # type: ignore[index]
+            maps = np.asarray(heads[window["place"]])
             for column, axes in enumerate(grid[line]):
                 look = {"origin": "lower", "aspect": "auto", "extent": extent}
                 axes.imshow(
@@ -47,9 +55,10 @@ def draw_attention(results: Results, experiment: str, path: Path) -> None:
                     **look,
                 )  # fmt: skip
                 if column:
+                    strength = _strength(maps[column - 1])
                     axes.imshow(
-                        maps[column - 1], cmap="inferno", alpha=0.55, interpolation="bilinear",
-                        vmin=0, vmax=max(float(np.quantile(maps[column - 1], 0.99)), 1e-9), **look,
+                        strength, cmap="autumn", alpha=0.8 * strength, interpolation="nearest",
+                        vmin=0, vmax=1, **look,
                     )  # fmt: skip
                 if line == 0:
                     axes.set_title("spectrogram" if column == 0 else f"head {column}")
@@ -63,7 +72,7 @@ def draw_attention(results: Results, experiment: str, path: Path) -> None:
                 bottom, top = np.interp(
                     (box["low_hz"], box["high_hz"]), pictures.mel_frequency, np.arange(bands)
                 )
-                start = box["start_s"] - window["window_start_s"]
+                start = (box["time"] - window["time"]).total_seconds()
                 grid[line, 0].add_patch(
                     Rectangle(
                         (start, bottom), box["end_s"] - box["start_s"], top - bottom,

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 from dawnchorus.report.style import COLOURS, FAINT, INK, drawing
 
+OUTSIDE = 0.005
+"""Share of the windows at each edge that does not decide where the picture ends."""
 NAMED = len(COLOURS)
 """How many names get a colour of their own; the others share a grey."""
 
@@ -24,12 +26,27 @@ def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, **look: object) -> object
     return axes.scatter(x, y, s=size, linewidths=0, rasterized=True, **look)  # type: ignore[arg-type]
 
 
-def _frame(figure: Figure, title: str, method: str) -> Axes:
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Where nearly all values are: far islands of a few windows would shrink everything else."""
+    low, high = np.quantile(values, (OUTSIDE, 1 - OUTSIDE)) if len(values) else (0.0, 1.0)
+    margin = 0.15 * max(high - low, 1e-6)
+    return float(low - margin), float(high + margin)
+
+
+def _frame(figure: Figure, points: pl.DataFrame, title: str, method: str) -> Axes:
     axes = figure.add_subplot()
     axes.set_title(title)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(f"{method} in two dimensions: neighbours are near, distances are not to scale")
+    x, y = points["x"].to_numpy(), points["y"].to_numpy()
+    horizontal, vertical = _limits(x), _limits(y)
+    axes.set_xlim(horizontal)
+    axes.set_ylim(vertical)
+    beyond = (x < horizontal[0]) | (x > horizontal[1]) | (y < vertical[0]) | (y > vertical[1])
+    note = f"{method} in two dimensions: neighbours are near, distances are not to scale"
+    if beyond.any():
+        note += f"; {int(beyond.sum()):,} of {len(x):,} windows lie outside the picture"
+    axes.set_xlabel(note)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return axes
@@ -38,7 +55,7 @@ def _frame(figure: Figure, title: str, method: str) -> Axes:
 def _named(path: Path, points: pl.DataFrame, column: str, title: str, method: str) -> None:
     """Colour by a name; the most frequent first, 'none' always grey and below the rest."""
     with drawing(path, 9, 6.4) as figure:
-        axes = _frame(figure, title, method)
+        axes = _frame(figure, points, title, method)
         counts = (
             points[column].value_counts(sort=True).sort(["count", column], descending=[True, False])
         )
@@ -61,7 +78,7 @@ def _named(path: Path, points: pl.DataFrame, column: str, title: str, method: st
 def _clusters(path: Path, points: pl.DataFrame, method: str) -> None:
     """Colour by cluster and write each cluster's number at the middle of its windows."""
     with drawing(path, 8, 6.4) as figure:
-        axes = _frame(figure, "by cluster", method)
+        axes = _frame(figure, points, "by cluster", method)
         clusters = points["cluster"].to_numpy()
         palette = np.array(COLOURS)
         _scatter(
@@ -70,7 +87,7 @@ def _clusters(path: Path, points: pl.DataFrame, method: str) -> None:
         middles = points.group_by("cluster").agg(pl.col("x").median(), pl.col("y").median())
         for cluster, x, y in middles.sort("cluster").iter_rows():
             axes.text(
-                x, y, str(cluster), ha="center", va="center", fontsize=8, color=INK,
+                x, y, str(cluster), ha="center", va="center", fontsize=8, color=INK, clip_on=True,
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
             )  # fmt: skip
 
@@ -78,14 +95,14 @@ def _clusters(path: Path, points: pl.DataFrame, method: str) -> None:
 def _hours(path: Path, points: pl.DataFrame, method: str) -> None:
     """Colour by local hour, on a colour circle: 23 h is next to 0 h."""
     with drawing(path, 8, 6.4) as figure:
-        axes = _frame(figure, "by local hour", method)
+        axes = _frame(figure, points, "by local hour", method)
         dots = _scatter(
             axes, points["x"].to_numpy(), points["y"].to_numpy(),
             c=(points["hour"] + 0.5).to_numpy(), cmap="twilight_shifted", vmin=0, vmax=24,
         )  # fmt: skip
         bar = figure.colorbar(dots, ax=axes, shrink=0.6, ticks=[0, 6, 12, 18, 24])  # type: ignore[arg-type]
         bar.set_label("hour")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
 
 
 def draw_maps(

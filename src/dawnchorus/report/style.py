@@ -48,12 +48,11 @@ RC: dict[Any, Any] = {
     "font.size": 9,
     "legend.frameon": False,
     "figure.dpi": 100,
-    "savefig.dpi": 130,
 }
 
 
 @contextmanager
-def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+def drawing(path: Path, width: float, height: float, dpi: float = 130) -> Iterator[Figure]:
     """Yield a figure of ``width`` x ``height`` inches and publish it as PNG at ``path``."""
     with plt.rc_context(RC):
         figure = plt.figure(figsize=(width, height), layout="constrained")
@@ -61,6 +60,6 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
             yield figure
             with publishing(path) as partial:
                 # No date and no software name in the file: the same figure is the same bytes.
-                figure.savefig(partial, format="png", metadata={"Software": None})
+                figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
         finally:
             plt.close(figure)

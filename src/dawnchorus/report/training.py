@@ -50,7 +50,9 @@ def draw_training(log: dict[str, np.ndarray], experiment: Experiment, path: Path
         grid = figure.subplots(2, 2, sharex=True)
         for axes, (key, title, bound, meaning) in zip(grid.flat, panels, strict=True):
             axes.set_title(title)
-            if key in log:
+            if key in log and key == "learning_rate":
+                axes.plot(log["step"], log[key], color=ACCENT, linewidth=1.6)
+            elif key in log:
                 axes.plot(log["step"], log[key], color=COLOURS[0], linewidth=0.8, alpha=0.45)
                 width = max(1, len(log[key]) // 40)
                 smooth = np.convolve(log[key], np.ones(width) / width, mode="valid")

@@ -1,0 +1,102 @@
+"""pyproject.toml, constraints.txt, envs/ and docs/dependencies.md say the same."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRAS = {
+    extra: [Requirement(line) for line in lines]
+    for extra, lines in PROJECT["optional-dependencies"].items()
+}
+PINS = {
+    canonicalize_name(name): version
+    for name, version in re.findall(
+        r"^([\w.\-]+)==(\S+)$", (REPOSITORY / "constraints.txt").read_text(), flags=re.MULTILINE
+    )
+}
+LEARNING = {"timm", "torch", "torchaudio", "torchvision"}
+
+
+def names(requirements) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements}
+
+
+KINDS = {
+    "core": names(NEEDED) - LEARNING,
+    "learning": names(NEEDED),
+    "birdnet": (names(NEEDED) - LEARNING) | names(EXTRAS["birdnet"]),
+}
+
+
+def test_the_constraints_hold_names_and_versions_only():
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    wrong = [line for line in lines if not re.fullmatch(r"#.*|[\w.\-]+==[\w.+!]+", line)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("extra", [None, *EXTRAS])
+def test_every_dependency_is_pinned_within_its_range(extra):
+    for requirement in NEEDED if extra is None else EXTRAS[extra]:
+        version = PINS[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), requirement
+
+
+def test_the_tests_run_with_the_pinned_versions():
+    for requirement in NEEDED:
+        installed = importlib.metadata.version(requirement.name)
+        assert installed == PINS[canonicalize_name(requirement.name)], requirement.name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_environment_holds_what_its_jobs_need_at_the_pinned_versions(kind):
+    environment = yaml.safe_load((REPOSITORY / "envs" / f"{kind}.yaml").read_text())
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    held = dict(line.split("==") for line in pip)
+    assert set(held) == KINDS[kind]
+    assert held == {name: PINS[name] for name in held}
+
+
+def test_every_dependency_has_its_reason():
+    told = (REPOSITORY / "docs" / "dependencies.md").read_text()
+    rows = "\n".join(line.split("|")[1] for line in told.splitlines() if line.startswith("|"))
+    mentioned = set(re.findall(r"[\w.\-]+", rows))
+    for requirement in [*NEEDED, *(one for extra in EXTRAS.values() for one in extra)]:
+        assert requirement.name in mentioned or requirement.name.lower() in mentioned, requirement
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "recordings.inventory",
+        "spectrograms.day",
+        "clustering.kmeans",
+        "clustering.assignment",
+        "clustering.projection",
+        "clustering.placement",
+        "report.maps",
+        "report.attention",
+        "report.comparison",
+        "birdnet.pseudo_labels",
+    ],
+)
+def test_jobs_of_the_core_environment_do_without_torch(module):
+    """Blocked, torch cannot be imported by accident."""
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.modules['timm'] = None; "
+        f"import dawnchorus.{module}"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
