@@ -52,7 +52,7 @@ def test_every_command_of_the_contract_helps_with_an_example(command):
         (["map", "-e", "dino_vits16", "--days", "x"], ["--days", "recorder/date"]),
         (["report", "--snakefile", "none"], ["none", "is not there"]),
         (["spectrograms", "--recorder", "a", "--date", "2021-05-24"], ["recordings.parquet"]),
-        (["sample"], ["windows"]),
+        (["sample"], ["recorder-days", "dawnchorus spectrograms"]),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(tmp_path, arguments, words):

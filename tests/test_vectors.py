@@ -59,7 +59,7 @@ def test_round_trip(tmp_path: Path, windows: int) -> None:
     np.testing.assert_array_equal(store.recording, where.recording)
     np.testing.assert_array_equal(store.offset, where.offset)
     np.testing.assert_array_equal(store.time, where.time)
-    assert store.attributes == {"model": "x"}
+    assert store.attributes == {"model": "x", "recordings": where.recordings}
     together = [part for _, part in store.blocks(100)]
     np.testing.assert_array_equal(np.concatenate([*together, np.empty((0, 5))]), values)
 

@@ -307,6 +307,7 @@ def map_(
     experiment: ExperimentName,
     fit: Annotated[bool, typer.Option("--fit", help="Fit the projection on a sample.")] = False,
     days: Days = None,
+    workers: Workers = 1,
     config_files: ConfigFiles = None,
     overrides: Overrides = None,
     handed: Handed = None,
@@ -321,7 +322,7 @@ def map_(
     if fit:
         _say_receipt(f"map {experiment}", fit_map(settings, results, experiment))
     else:
-        receipt = place(settings, results, experiment, _days(days, results))
+        receipt = place(settings, results, experiment, _days(days, results), workers=workers)
         _say_receipt(f"map {experiment}", receipt)
 
 
@@ -366,6 +367,8 @@ def birdnet(
 @app.command()
 def evaluate(
     days: Days = None,
+    workers: Workers = 1,
+    device: Device = "auto",
     config_files: ConfigFiles = None,
     overrides: Overrides = None,
     handed: Handed = None,
@@ -377,7 +380,9 @@ def evaluate(
     from dawnchorus.evaluation.evaluate import evaluate
 
     settings, results = _settings(config_files, overrides, handed)
-    _say_receipt("evaluate", evaluate(settings, results, _days(days, results)))
+    chosen = _days(days, results)
+    receipt = evaluate(settings, results, chosen, device=device, workers=workers)
+    _say_receipt("evaluate", receipt)
 
 
 @app.command()

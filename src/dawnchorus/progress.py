@@ -32,7 +32,9 @@ class Advance(Protocol):
 
 
 @contextmanager
-def counting(what: str, total: float, unit: str = "") -> Iterator[Advance]:
+def counting(
+    what: str, total: float, unit: str = "", *, done: float = 0.0, shown: bool = True
+) -> Iterator[Advance]:
     """Show how much of ``total`` is done.
 
     Parameters
@@ -43,12 +45,19 @@ def counting(what: str, total: float, unit: str = "") -> Iterator[Advance]:
         The amount that is the whole, in ``unit``.
     unit : str
         Shown behind the numbers in log lines.
+    done : float
+        What had been done before; it says nothing of the speed.
+    shown : bool
+        False where another process shows the same.
 
     Yields
     ------
     Advance
         Call it with the amount done since the last call.
     """
+    if not shown:
+        yield lambda amount=1, note="": None
+        return
     if sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),
@@ -58,7 +67,7 @@ def counting(what: str, total: float, unit: str = "") -> Iterator[Advance]:
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=total, note="")
+            task = bar.add_task(what, total=total, completed=int(done), note="")
 
             def advance_bar(amount: float = 1, note: str = "") -> None:
                 bar.update(task, advance=amount, note=note)
@@ -66,7 +75,7 @@ def counting(what: str, total: float, unit: str = "") -> Iterator[Advance]:
             yield advance_bar
         return
 
-    done, started = 0.0, time.monotonic()
+    before, started = done, time.monotonic()
     last_line = started
 
     def advance_line(amount: float = 1, note: str = "") -> None:
@@ -75,13 +84,14 @@ def counting(what: str, total: float, unit: str = "") -> Iterator[Advance]:
         now = time.monotonic()
         if now - last_line >= SECONDS_BETWEEN_LINES and done < total:
             last_line = now
-            left = (now - started) * (total - done) / max(done, 1e-9)
+            left = (now - started) * (total - done) / max(done - before, 1e-9)
             say(
                 f"{what}: {done:,.0f} of {total:,.0f} {unit}, about {left:,.0f} s left {note}".rstrip()
             )
 
     yield advance_line
-    say(f"{what}: {done:,.0f} {unit} in {time.monotonic() - started:,.1f} s".replace("  ", " "))
+    seconds = time.monotonic() - started
+    say(f"{what}: {done - before:,.0f} {unit} in {seconds:,.1f} s".replace("  ", " "))
 
 
 def tracked(items: Iterable[T], what: str, total: int, unit: str = "") -> Iterator[T]:

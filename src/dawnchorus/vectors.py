@@ -20,19 +20,19 @@ Vectors hardly compress, so they are stored as they are: a day reads at the spee
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xxhash
 import zarr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.results import publishing
+from dawnchorus.window_store import WindowStore
 
 CHUNK_WINDOWS = 256
 """Windows per chunk, the unit of reading: 384 kB at 384 dimensions."""
@@ -245,80 +245,18 @@ def _consolidate(path: Path) -> None:
         zarr.consolidate_metadata(path)
 
 
-class VectorStore:
-    """A store that :func:`write_vectors` made, opened for reading.
+class VectorStore(WindowStore):
+    """A store that :func:`write_vectors` made, opened for reading; a row is float32 (dimension,)."""
 
-    Rows are read as asked for, never the whole day; the columns of the window table are read once,
-    when first needed.
-    """
-
-    def __init__(self, path: Path, group: zarr.Group) -> None:
-        self.path = path
-        self._group = group
-        embedding = group["embedding"]
-        if not isinstance(embedding, zarr.Array):
-            raise DawnChorusError("holds no array 'embedding'", path)
-        self._embedding = embedding
-
-    @classmethod
-    def open(cls, path: Path) -> VectorStore:
-        """Open a store.
-
-        Raises
-        ------
-        DawnChorusError
-            If there is none, or it is something else.
-        """
-        if not path.is_dir():
-            raise DawnChorusError("is not there", path, "run the step that makes it first")
-        try:
-            return cls(path, zarr.open_group(path, mode="r", zarr_format=3))
-        except (KeyError, ValueError, FileNotFoundError) as error:
-            raise DawnChorusError(
-                f"is no store of vectors ({error})", path, "delete it and run the step again"
-            ) from None
-
-    def __len__(self) -> int:
-        return int(self._embedding.shape[0])
+    array = "embedding"
+    dimensions = 2
+    kind = "store of vectors"
+    run_windows = SHARD_WINDOWS
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return int(self._embedding.shape[1])
-
-    @cached_property
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of the group, without ``recordings``."""
-        return {key: value for key, value in self._group.attrs.items() if key != "recordings"}
-
-    @cached_property
-    def recordings(self) -> list[str]:
-        """Recordings of the day, as paths relative to the cards' root."""
-        names = self._group.attrs["recordings"]
-        if not isinstance(names, list):
-            raise DawnChorusError("the attribute 'recordings' is no list", self.path)
-        return [str(name) for name in names]
-
-    def _column(self, name: str) -> NDArray[Any]:
-        column = self._group[name]
-        if not isinstance(column, zarr.Array):
-            raise DawnChorusError(f"holds no array {name!r}", self.path)
-        return np.asarray(column[:])
-
-    @cached_property
-    def recording(self) -> NDArray[np.int32]:
-        """Index into :attr:`recordings`, shape (n,)."""
-        return self._column("recording")
-
-    @cached_property
-    def offset(self) -> NDArray[np.int64]:
-        """First sample of each window in its file, shape (n,)."""
-        return self._column("offset")
-
-    @cached_property
-    def time(self) -> NDArray[np.datetime64]:
-        """UTC start of each window, datetime64[us], shape (n,)."""
-        return self._column("time").astype("datetime64[us]")
+        return int(self._rows.shape[1])
 
     @property
     def windows(self) -> WindowTable:
@@ -327,73 +265,9 @@ class VectorStore:
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Return rows ``start`` to ``stop``, shape (n, dimension)."""
-        return np.asarray(self._embedding[slice(start, stop)], dtype=np.float32)
+        return self.rows(start, stop)
 
     def blocks(self, windows: int = SHARD_WINDOWS) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield (first row, rows) over the whole store, ``windows`` rows at a time."""
         for start in range(0, len(self), windows):
             yield start, self.read(start, min(start + windows, len(self)))
-
-    def take(self, indices: ArrayLike) -> NDArray[np.float32]:
-        """Return the rows ``indices`` in the order given, shape (n, dimension).
-
-        Every chunk that holds a wanted row is read once.
-
-        Raises
-        ------
-        IndexError
-            If an index lies outside the store.
-        """
-        wanted = np.asarray(indices, dtype=np.int64)
-        if wanted.ndim != 1:
-            raise IndexError(f"indices must be one-dimensional, got shape {wanted.shape}")
-        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
-            raise IndexError(f"{self.path}: an index lies outside the {len(self)} windows")
-        rows = np.empty((len(wanted), self.dimension), dtype=np.float32)
-        if not len(wanted):
-            return rows
-        order = np.argsort(wanted, kind="stable")
-        chunk = int(self._embedding.chunks[0])
-        chunks = wanted[order] // chunk
-        # Runs of neighbouring chunks are read in one go, up to a shard at a time.
-        first = 0
-        while first < len(order):
-            last = first
-            while (
-                last + 1 < len(order)
-                and chunks[last + 1] - chunks[last] <= 1
-                and (chunks[last + 1] - chunks[first] + 1) * chunk <= SHARD_WINDOWS
-            ):
-                last += 1
-            start = int(chunks[first]) * chunk
-            block = self.read(start, min((int(chunks[last]) + 1) * chunk, len(self)))
-            here = order[first : last + 1]
-            rows[here] = block[wanted[here] - start]
-            first = last + 1
-        return rows
-
-    @cached_property
-    def _sorted_keys(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Keys (recording, offset) as one ascending integer, and their rows."""
-        keys = self.recording.astype(np.int64) * self._stride + self.offset
-        order = np.argsort(keys, kind="stable")
-        return keys[order], order
-
-    @cached_property
-    def _stride(self) -> int:
-        return int(self.offset.max()) + 1 if len(self) else 1
-
-    def find(self, recording: Sequence[str], offset: ArrayLike) -> NDArray[np.int64]:
-        """Return the row of each window ``(recording, offset)``, or -1 where there is none."""
-        offsets = np.asarray(offset, dtype=np.int64)
-        if len(recording) != len(offsets):
-            raise ValueError(f"{len(recording)} recordings for {len(offsets)} offsets")
-        index = {name: number for number, name in enumerate(self.recordings)}
-        numbers = np.fromiter((index.get(name, -1) for name in recording), np.int64, len(offsets))
-        keys, rows = self._sorted_keys
-        if not len(keys):
-            return np.full(len(offsets), -1, dtype=np.int64)
-        possible = (numbers >= 0) & (offsets >= 0) & (offsets < self._stride)
-        wanted = np.where(possible, numbers * self._stride + offsets, -1)
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(possible & (keys[at] == wanted), rows[at], -1)

@@ -12,9 +12,10 @@ import soxr
 import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.recordings.cards import RATE, noise, put, wav
 
 from dawnchorus.recordings.audio import AudioFault, inspect, windows
+
+from .cards import RATE, noise, put, wav
 
 
 def read(path, **options):
@@ -233,7 +234,7 @@ def test_damaged_flac_keeps_all_that_comes_before(tmp_path, rate):
 
 
 def test_metadata_behind_the_samples_is_no_sound(tmp_path):
-    from tests.recordings.cards import chunk, info
+    from .cards import chunk, info
 
     sound = noise(1.0)
     path = put(

@@ -9,7 +9,14 @@ from datetime import datetime
 import numpy as np
 import pytest
 import soundfile
-from tests.recordings.cards import (
+
+from dawnchorus.recordings.audio import AudioFault, inspect, windows
+from dawnchorus.recordings.faults import FAULTS
+from dawnchorus.recordings.inventory import days_of, recordings_of_day, scan
+from dawnchorus.recordings.table import read_recordings
+from dawnchorus.results import RecorderDay
+
+from .cards import (
     RATE,
     audiomoth,
     chunk,
@@ -20,12 +27,6 @@ from tests.recordings.cards import (
     settings_of,
     wav,
 )
-
-from dawnchorus.recordings.audio import AudioFault, inspect, windows
-from dawnchorus.recordings.faults import FAULTS
-from dawnchorus.recordings.inventory import days_of, recordings_of_day, scan
-from dawnchorus.recordings.table import read_recordings
-from dawnchorus.results import RecorderDay
 
 SOUND = noise(2.0)
 WHOLE = wav(SOUND)

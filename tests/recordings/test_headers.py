@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.recordings.cards import audiomoth, chunk, info, noise, put, wav
 
 from dawnchorus.recordings.headers import audiomoth_comment, read_riff
+
+from .cards import audiomoth, chunk, info, noise, put, wav
 
 START = datetime(2021, 5, 15, 1, 30)
 GUANO = chunk(

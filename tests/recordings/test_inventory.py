@@ -10,7 +10,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.recordings.cards import RATE, audiomoth, info, noise, put, results_of, settings_of, wav
 
 from dawnchorus.config import Audio
 from dawnchorus.errors import DawnChorusError
@@ -25,6 +24,8 @@ from dawnchorus.recordings.inventory import (
 )
 from dawnchorus.recordings.table import SCHEMA, known_recordings, read_recordings, write_recordings
 from dawnchorus.results import RecorderDay
+
+from .cards import RATE, audiomoth, info, noise, put, results_of, settings_of, wav
 
 TONE = noise(1.0)
 TABLE = """deploymentID,cameraID,latitude,longitude,deploymentStart,deploymentEnd,locationName,habitat,timezone

@@ -40,9 +40,7 @@ def test_a_bad_configuration_is_one_clear_line(folder, changes, words):
     ended = folder.snakemake()
     seconds = time.monotonic() - begin
     assert ended.returncode != 0
-    lines = [
-        line for line in ended.stdout.splitlines() if any(word in line for word in words[:1])
-    ]
+    lines = [line for line in ended.stdout.splitlines() if any(word in line for word in words[:1])]
     assert len(lines) == 1, ended.stdout
     for word in words:
         assert word in lines[0]

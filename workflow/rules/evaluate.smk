@@ -34,4 +34,4 @@ rule evaluate:
         ),
     shell:
         "dawnchorus evaluate --settings {params.settings:q}"
-        " --days {params.days:q} > {log:q} 2>&1"
+        " --days {params.days:q} --workers {threads} > {log:q} 2>&1"

@@ -44,4 +44,4 @@ rule map:
         settings=settings_of("map"),
     shell:
         "dawnchorus map --settings {params.settings:q} --days {params.days:q}"
-        " --experiment {wildcards.experiment} > {log:q} 2>&1"
+        " --experiment {wildcards.experiment} --workers {threads} > {log:q} 2>&1"

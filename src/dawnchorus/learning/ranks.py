@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.progress import say
 
 PATH_BYTES = 1024
 """Longest path that one process tells the others of its node."""
@@ -34,6 +35,11 @@ class Ranks:
     def first(self) -> bool:
         """Whether this process writes what is written once."""
         return self.rank == 0
+
+    def say(self, line: str) -> None:
+        """Tell a person, once."""
+        if self.first:
+            say(line)
 
     def mean(self, values: Tensor) -> Tensor:
         """Average a tensor over all processes."""

@@ -34,7 +34,7 @@ from dawnchorus.learning.sampler import EpochSampler
 from dawnchorus.learning.scale import Scale, measured
 from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
 from dawnchorus.learning.training_set import FrozenSet
-from dawnchorus.progress import counting, say
+from dawnchorus.progress import counting
 from dawnchorus.results import ExperimentResults, Results, fingerprint
 
 LINES_PER_EPOCH = 50
@@ -150,7 +150,7 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
     method = METHODS[experiment.method](experiment, course.mels, course.frames, clock, ranks)
     method.to(ranks.device).train()
     optimizer = _optimizer(method)
-    step, generation, skipped = _resume(course, paths, method, optimizer)
+    step, generation, skipped = _resume(course, paths, method, optimizer, ranks)
     network: nn.Module = method
     if ranks.world > 1:
         network = DistributedDataParallel(method, broadcast_buffers=False)
@@ -161,14 +161,20 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
 
     codes, scale = _training_windows(course, ranks)
     if experiment.precision == "bf16" and slow_in_bf16(ranks.device):
-        say("this processor has no bf16 arithmetic: precision fp32 would be many times faster")
+        ranks.say(
+            "this processor has no bf16 arithmetic: precision fp32 would be many times faster"
+        )
     autocast = torch.autocast(
         ranks.device.type, torch.bfloat16, enabled=experiment.precision == "bf16"
     )
     meter = history.Meter(paths.log, clock, LINES_PER_EPOCH, ranks)
     saved = time.monotonic()
-    with Watch() as watch, counting(f"training {course.name}", clock.total_steps, "steps") as done:
-        done(step)
+    with (
+        Watch() as watch,
+        counting(
+            f"training {course.name}", clock.total_steps, "steps", done=step, shown=ranks.first
+        ) as done,
+    ):
         for batch in feed.batches(codes, sampler, ranks, step, clock.total_steps):
             # Stochastic depth draws from torch's own generator: its state follows from the step.
             torch.manual_seed(augment.stream(seed, step, 1 + ranks.rank))
@@ -221,7 +227,7 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
                 saved = time.monotonic()
             if stop and step < clock.total_steps:
                 ranks.wait()
-                say(f"{paths.checkpoints}: saved at step {step}; start again to go on")
+                ranks.say(f"{paths.checkpoints}: saved at step {step}; start again to go on")
                 raise GoOnLater
 
     if ranks.first:
@@ -301,7 +307,11 @@ def _clip(method: Method, largest: float) -> torch.Tensor:
 
 
 def _resume(
-    course: Plan, paths: ExperimentResults, method: Method, optimizer: torch.optim.Optimizer
+    course: Plan,
+    paths: ExperimentResults,
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks,
 ) -> tuple[int, int, int]:
     """Restore what there is to restore; return step, generation and skipped steps in a row."""
     own = checkpoint.complete(paths.checkpoints / course.lineage)
@@ -309,15 +319,15 @@ def _resume(
     if own:
         checkpoint.restore(own[-1], method, optimizer)
         at = own[-1].position
-        say(f"{own[-1].path}: going on at step {at.step} of {course.clock.total_steps}")
+        ranks.say(f"{own[-1].path}: going on at step {at.step} of {course.clock.total_steps}")
         return at.step, at.generation, at.skipped
     if before is None:
         return 0, 0, 0
     if course.experiment.warm_start:
         checkpoint.restore_weights(before, method)
-        say(f"{before.path}: starting from its weights")
+        ranks.say(f"{before.path}: starting from its weights")
     else:
-        say(f"{before.path}: of other settings or another training set; starting anew")
+        ranks.say(f"{before.path}: of other settings or another training set; starting anew")
     return 0, before.position.generation + 1, 0
 
 
