@@ -115,6 +115,19 @@ def test_xarray_needs_neither_this_package_nor_zarrs(made):
     assert -30 < float(done.stdout) < -15
 
 
+def test_a_season_opens_lazily_as_one_array(made):
+    """As docs/results.md shows it: nothing is read before it is used (Dask)."""
+    import dask.array
+    import xarray
+
+    days = [xarray.open_zarr(path, chunks={}) for path in (made.store, made.store)]
+    season = xarray.concat(days, "window", combine_attrs="drop")
+    assert isinstance(season.spectrogram.data, dask.array.Array)
+    assert season.spectrogram.shape == (38, 128, 256)
+    mean = season.spectrogram.mean(["window", "frame"]).compute()
+    assert mean.values == pytest.approx(made.open().db(made.open().codes()).mean(axis=(0, 2)))
+
+
 def test_few_files_sharded(made):
     names = hashes(made.store)
     assert len(names) <= 24

@@ -99,7 +99,7 @@ def draw_agreement(results: Results, path: Path) -> None:
             coverage = rows["coverage"].drop_nulls()
             share = f", {100 * coverage[0]:.0f} % labelled" if len(coverage) else ""
             without = "unlabelled as a class" if panel["unlabelled"] == "class" else "labelled only"
-            axes.set_title(f"{source}: {without}{share}", fontsize=9)
+            axes.set_title(f"{source}: {without}{share}", fontsize=8)
             axes.set_xlabel("adjusted mutual information (red: shuffled labels)")
             _names(axes, spaces, kinds)
 
