@@ -51,7 +51,9 @@ def floor(folder: Path, recordings: int, seconds: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="30 minutes of sound, a season of 99 recorder-days")
+    parser.add_argument(
+        "--quick", action="store_true", help="30 minutes of sound, a season of 99 recorder-days"
+    )
     parser.add_argument("--save", type=Path, help="also write the output to this file")
     options = parser.parse_args()
     recordings, length, days = (1, 600, 11) if options.quick else (4, 600, 101)

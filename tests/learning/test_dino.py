@@ -225,6 +225,7 @@ def test_schedules_are_logged_as_they_are_used():
         ("teacher_temperature_start", 0.02),
         ("temperature_warmup_epochs", 0.0),
         ("local_crops", 3),
+        ("centering", "sinkhorn"),
     ],
 )
 def test_every_setting_of_the_loss_changes_it(key, value):

@@ -193,6 +193,7 @@ def usual_model(tmp_path_factory):
         ("clip_gradient", 0.1),
         ("precision", "bf16"),
         ("seed", 1),
+        ("input", "contrast"),
         ("pooling", "mean"),
         ("dino", {"norm_last_layer": False}),
         ("dino", {"freeze_last_layer_epochs": 3.0}),

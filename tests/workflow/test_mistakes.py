@@ -35,6 +35,10 @@ def folder(tmp_path) -> Season:
     ids=["unknown key", "wrong type", "missing folder", "no recordings", "choice", "missing file"],
 )
 def test_a_bad_configuration_is_one_clear_line(folder, changes, words):
+    if changes:  # the cards themselves are not what is wrong
+        recording = folder.cards / "REC01" / "20210524_050000.WAV"
+        recording.parent.mkdir()
+        recording.write_bytes(b"RIFF")
     folder.configure(**changes)
     begin = time.monotonic()
     ended = folder.snakemake()

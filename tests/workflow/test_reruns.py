@@ -156,6 +156,16 @@ def test_a_deleted_store_is_made_again_and_nothing_else(season):
     assert season.planned() == {}
 
 
+def test_a_new_day_hides_no_changed_parameter(season):
+    """Both in one call: what the day needs, and the clusters fitted anew."""
+    path = song_meter_recording(season)
+    shutil.copy2(path, renamed(path, date="20210601"))
+    season.configure(clustering={"k": 3})
+    assert season.planned() == {
+        **ONE_DAY, "cluster": 1, "assign_day": DAYS + 1, "attend": 1,
+    }  # fmt: skip
+
+
 def test_training_again_on_purpose(season):
     path = song_meter_recording(season)
     shutil.copy2(path, renamed(path, date="20210601"))

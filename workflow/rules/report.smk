@@ -147,7 +147,7 @@ rule snakemake_report:
         runtime=30,
     params:
         snakefile=workflow.main_snakefile,
-        settings=as_json(SETTINGS.model_dump(mode="json")),
+        settings=settings_of(*SECTIONS, experiments=EXPERIMENTS),
     shell:
         "dawnchorus report --settings {params.settings:q} --snakefile {params.snakefile:q}"
         " > {log:q} 2>&1"

@@ -16,6 +16,7 @@ if not any(Path(folder, "dawnchorus").is_dir() for folder in sys.path if folder)
 from dawnchorus import config as settings_reader
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.recordings.inventory import index
+from dawnchorus.rerun_reasons import mend
 from dawnchorus.results import (
     COMPARISON_FIGURES,
     EXPERIMENT_FIGURES,
@@ -51,6 +52,9 @@ ON_CARDS = {
 }
 # A recorder-day whose recordings are all gone stays in the season, with nothing in it.
 DAYS = sorted(set(ON_CARDS) | set(RESULTS.days_with_receipts()))
+SECTIONS = [
+    key for key in type(SETTINGS).model_fields if key not in ("results", "experiments")
+]
 EVALUATION_RECEIPT = RESULTS.evaluation / "evaluation.json"
 
 # These change where or how fast a step works, never what it makes: they reach the command, but are
@@ -165,10 +169,5 @@ wildcard_constraints:
     experiment="|".join(EXPERIMENTS),
 
 
-# A receipt stands for a store that Snakemake does not watch. Where the store was deleted, the step
-# is asked for again, as if by --forcerun. (The linter parses without any request.)
-if workflow.dag_settings is not None:
-    workflow.dag_settings.forcerun = frozenset(workflow.dag_settings.forcerun) | {
-        str(receipt)
-        for receipt in one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS)
-    }
+# Receipts whose store somebody deleted: their jobs must run again.
+mend(one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS))

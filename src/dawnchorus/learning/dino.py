@@ -116,6 +116,8 @@ def balanced(teacher: Sequence[Tensor], temperature: float, ranks: Ranks) -> lis
     ranks : Ranks
     """
     z = torch.cat(list(teacher)) / temperature
+    # Neither line changes what the rounds end at; they keep the exponentials within float32.
+    z = z - ranks.mean(z.mean(dim=0))
     q = torch.exp(z - z.amax(dim=1, keepdim=True))
     for _ in range(SINKHORN_ROUNDS):
         # The mean over processes: the constant factor goes in the next line.
