@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
-import time
 
 import pytest
 import yaml
@@ -11,6 +11,12 @@ import yaml
 from .conftest import CONFIG, REPOSITORY, Season
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+
+
+def computed() -> float:
+    """Seconds that children computed: the clock, less what a busy machine adds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.fixture
@@ -40,9 +46,9 @@ def test_a_bad_configuration_is_one_clear_line(folder, changes, words):
         recording.parent.mkdir()
         recording.write_bytes(b"RIFF")
     folder.configure(**changes)
-    begin = time.monotonic()
+    before = computed()
     ended = folder.snakemake()
-    seconds = time.monotonic() - begin
+    seconds = computed() - before
     assert ended.returncode != 0
     lines = [line for line in ended.stdout.splitlines() if any(word in line for word in words[:1])]
     assert len(lines) == 1, ended.stdout
