@@ -86,7 +86,7 @@ def test_killed_at_any_moment_and_started_again_it_goes_on(finished, tmp_path):
     season = finished.copy_to(tmp_path / "season")
     shutil.rmtree(season.results)
     shutil.rmtree(season.root / ".snakemake")
-    recipe = {**CONFIG["experiments"]["one"], "epochs": 60}
+    recipe = {**CONFIG["experiments"]["one"], "epochs": 24}
     season.configure(experiments={"one": recipe})
     results = Results(season.results)
 
