@@ -24,7 +24,7 @@ demo: env
 	@bash workflow/demo.sh $(CORES)
 
 test: env lint
-	pytest -n $(CORES) --dist loadgroup
+	pytest -n $(CORES) --dist worksteal
 
 test-quick: env
 	pytest -n $(CORES) -m "not slow and not workflow"

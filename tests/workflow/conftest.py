@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -110,14 +111,23 @@ def make_season(root: Path, *options: str) -> Season:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Season:
-    """Two recorders, two days, run to the end; do not change it, copy it."""
-    root = tmp_path_factory.mktemp("finished") / "season"
-    season = make_season(
-        root, "--recorders", "2", "--days", "2", "--recordings", "2", "--seconds", "22",
-        "--workers", "2",
-    )  # fmt: skip
-    season.run()
-    return season
+    """Two recorders, two days, run to the end; do not change it, copy it.
+
+    Made once, by whichever process of the tests comes first.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    root, whole = shared / "finished" / "season", shared / "finished" / "whole"
+    with FileLock(shared / "finished.lock"):
+        if not whole.exists():
+            season = make_season(
+                root, "--recorders", "2", "--days", "2", "--recordings", "2", "--seconds", "22",
+                "--workers", "2",
+            )  # fmt: skip
+            season.run()
+            whole.touch()
+    return Season(root)
 
 
 @pytest.fixture

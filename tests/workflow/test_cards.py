@@ -20,7 +20,7 @@ from dawnchorus.spectrograms.store import SpectrogramStore
 
 from .conftest import CONFIG, Season, environment, make_season
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
 def windows_of(season: Season) -> dict[str, int]:

@@ -10,7 +10,7 @@ import yaml
 
 from .conftest import CONFIG, REPOSITORY, Season
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow]
 
 
 def computed() -> float:

@@ -11,7 +11,7 @@ from PIL import Image
 from dawnchorus.results import COMPARISON_FIGURES, EXPERIMENT_FIGURES, Results
 from dawnchorus.spectrograms.store import SpectrogramStore
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
 def test_cluster_cards_hold_every_window_once(finished):

@@ -9,7 +9,7 @@ import shutil
 import polars as pl
 import pytest
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 AGGREGATES = {"experiment_figures": 1, "comparison_figures": 1, "snakemake_report": 1, "all": 1}
 ONE_DAY = {
