@@ -9,10 +9,8 @@ Run ``python benchmarks/simulate.py [--quick] [--save FILE]``.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from spectrograms import machine
+from spectrograms import heading
 
 RATE = 44_100
 
@@ -63,11 +61,8 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
 
-    packages = ("dawnchorus", "numpy", "scipy", "soundfile")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    show(f"machine: {machine()}")
-    show(f"load average at the start: {os.getloadavg()[0]:.2f}")
-    show(f"versions: Python {platform.python_version()}, {versions}")
+    for line in heading(("dawnchorus", "numpy", "scipy", "soundfile")):
+        show(line)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         sound = 3 * recordings * length

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 RATE, N_FFT, HOP, MELS, F_MIN, F_MAX, FRAMES, WINDOW = (
@@ -272,6 +272,16 @@ def machine() -> str:
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
 
 
+def heading(packages: Sequence[str]) -> list[str]:
+    """Where and with what is measured: machine, load, versions."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return [
+        f"machine: {machine()}",
+        f"load average at the start: {os.getloadavg()[0]:.2f}",
+        f"versions: Python {platform.python_version()}, {versions}",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -297,10 +307,8 @@ def main() -> None:
         "torchaudio",
         "librosa",
     )
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    show(f"machine: {machine()}")
-    show(f"load average at the start: {os.getloadavg()[0]:.2f}")
-    show(f"versions: Python {platform.python_version()}, {versions}")
+    for line in heading(packages):
+        show(line)
     show(
         f"sound: {minutes} min, 44.1 kHz, 16-bit mono; one core, one thread; best of {rounds} rounds"
     )

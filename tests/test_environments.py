@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -75,30 +73,3 @@ def test_every_dependency_has_its_reason():
     mentioned = set(re.findall(r"[\w.\-]+", rows))
     for requirement in [*NEEDED, *(one for extra in EXTRAS.values() for one in extra)]:
         assert requirement.name in mentioned or requirement.name.lower() in mentioned, requirement
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "recordings.inventory",
-        "spectrograms.day",
-        "clustering.kmeans",
-        "clustering.assignment",
-        "clustering.projection",
-        "clustering.placement",
-        "report.maps",
-        "report.attention",
-        "report.comparison",
-        "birdnet.pseudo_labels",
-    ],
-)
-def test_jobs_of_the_core_environment_do_without_torch(module):
-    """Blocked, torch cannot be imported by accident."""
-    program = (
-        "import sys; sys.modules['torch'] = None; sys.modules['timm'] = None; "
-        f"import dawnchorus.{module}"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr[-2000:]

@@ -7,6 +7,8 @@ cluster is k % 3. BirdNET hears a wren in the windows 2 and 3 of the first recor
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 import soundfile
 
 from dawnchorus.config import Settings, validate
-from dawnchorus.explorer.explore import open_explorer
+from dawnchorus.explorer.explore import Service, open_explorer
 from dawnchorus.explorer.server import Explorer
 from dawnchorus.recordings.table import Recording, write_recordings
 from dawnchorus.results import RecorderDay, Results, write_receipt
@@ -188,3 +190,16 @@ def make_season(root: Path) -> Season:
     write_map(results)
     write_detections(results)
     return Season(root, settings, results, sounds)
+
+
+@pytest.fixture
+def service(season: Season) -> Iterator[Service]:
+    """The explorer as a real server."""
+    bound = Service.bind(season.open())
+    thread = threading.Thread(target=bound.run)
+    thread.start()
+    assert bound.ready.wait(30)
+    yield bound
+    bound.server.should_exit = True
+    thread.join(30)
+    assert not thread.is_alive()

@@ -29,17 +29,6 @@ pytestmark = [
 api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
 
 
-@pytest.fixture
-def service(season: Season) -> Iterator[Service]:
-    bound = Service.bind(season.open())
-    thread = threading.Thread(target=bound.run)
-    thread.start()
-    assert bound.ready.wait(30)
-    yield bound
-    bound.server.should_exit = True
-    thread.join(30)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     with api.sync_playwright() as playwright:

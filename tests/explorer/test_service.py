@@ -8,11 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,18 +25,6 @@ from .conftest import EXPERIMENT, Season
 
 POLYGON = {"kind": "polygon", "points": [[1.5, -0.5], [4.5, -0.5], [4.5, 1.5], [1.5, 1.5]]}
 """Six windows."""
-
-
-@pytest.fixture
-def service(season: Season) -> Iterator[Service]:
-    bound = Service.bind(season.open())
-    thread = threading.Thread(target=bound.run)
-    thread.start()
-    assert bound.ready.wait(30)
-    yield bound
-    bound.server.should_exit = True
-    thread.join(30)
-    assert not thread.is_alive()
 
 
 def test_real_server_listens_on_this_machine_only(service: Service) -> None:
