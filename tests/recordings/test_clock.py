@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dawnchorus.recordings.clock import HeaderClock, Start, header_clock, start_of
+from dawnchorus.recordings.clock import HeaderClock, Start, start_of
 from dawnchorus.recordings.deployments import Deployment, Deployments
-from dawnchorus.recordings.headers import Riff
 from dawnchorus.recordings.names import NameFault, parse
 
 CHICAGO = Deployments([], "America/Chicago")
@@ -80,14 +79,14 @@ def test_audiomoth_header_gives_the_zone_of_its_clock():
     found = start("20210525_003000.WAV", header=header)
     assert told(found) == ("2021-05-24 22:30", 2, "2021-05-25")
     assert found.timezone is None
-    assert found.code is None
+    assert found.codes == ()
 
 
 def test_header_that_differs_is_reported_and_the_name_believed():
     header = HeaderClock(datetime(2021, 5, 25, 1, 30), timedelta(0))
     found = start("20210525_003000.WAV", header=header)
     assert found.utc == datetime(2021, 5, 25, 0, 30, tzinfo=UTC)
-    assert found.code == "OA004"
+    assert found.codes == ("OA004",)
 
 
 def test_header_dates_a_name_without_date_and_nothing_else_does():
@@ -98,27 +97,56 @@ def test_header_dates_a_name_without_date_and_nothing_else_does():
     assert isinstance(start("1min.wav"), NameFault)
 
 
-def test_song_meter_header_is_not_asked():
+def test_song_meter_header_of_another_time_is_reported_and_not_believed():
     header = HeaderClock(datetime(1999, 1, 1), timedelta(hours=3))
-    assert told(start("S_20210525_003000.wav", header=header)) == (
-        "2021-05-25 05:30",
-        -5,
-        "2021-05-25",
+    found = start("S_20210525_003000.wav", header=header)
+    assert told(found) == ("2021-05-25 05:30", -5, "2021-05-25")
+    assert found.codes == ("DC012",)
+
+
+@pytest.mark.parametrize(
+    ("offset", "utc", "zone_offset"),
+    [
+        (-5, "2021-05-25 05:30", None),
+        # Set up in winter and never changed: an hour off the zone, and right.
+        (-6, "2021-05-25 06:30", -5),
+        (0, "2021-05-25 00:30", -5),
+    ],
+)
+def test_song_meter_header_tells_the_offset(offset, utc, zone_offset):
+    """Its recorder-day is the date in its name all the same, so that no header need be opened for it."""
+    header = HeaderClock(datetime(2021, 5, 25, 0, 30), timedelta(hours=offset))
+    found = start("S_20210525_003000.wav", header=header)
+    assert told(found) == (utc, offset, "2021-05-25")
+    assert (found.codes, found.timezone) == ((), None)
+    expected = None if zone_offset is None else timedelta(hours=zone_offset)
+    assert found.zone_offset == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "zone_offset"),
+    [
+        ("20210525T003000-0500_REC.wav", None),
+        ("20210525T003000-0600_REC.wav", -5),
+        ("20210525T003000+0000_REC.wav", None),  # UTC contradicts no zone
+        ("20211225T003000-0600_REC.wav", None),
+    ],
+)
+def test_offset_in_the_name_that_the_zone_has_not(name, zone_offset):
+    expected = None if zone_offset is None else timedelta(hours=zone_offset)
+    assert start(name).zone_offset == expected
+    assert start(name, Deployments([], "UTC")).zone_offset is None  # nobody told a zone
+
+
+def test_name_and_header_may_tell_the_same_time_on_two_clocks():
+    pattern = (
+        r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)-(?P<hour>\d\d)(?P<minute>\d\d)(?P<offset>Z)"
     )
-
-
-def riff(info=None, guano=None):
-    return Riff("RIFF", 1, 1, 8000, 16, 44, 0, 44, (), info or {}, guano or {})
-
-
-def test_header_clock_of_guano_and_comment():
-    assert header_clock(None) is None
-    assert header_clock(riff()) is None
-    assert header_clock(riff(guano={"Timestamp": "yesterday"})) is None
-    assert header_clock(riff(guano={"Timestamp": "2021-05-24T22:30:00-05:00"})) == HeaderClock(
-        datetime(2021, 5, 24, 22, 30), timedelta(hours=-5)
-    )
-    assert header_clock(riff(guano={"Timestamp": "2021-05-24 22:30:00"})).offset is None
+    stamp = parse("20210525-0530Z.wav", pattern)
+    header = HeaderClock(datetime(2021, 5, 25, 0, 30), timedelta(hours=-5))
+    assert start_of("R", stamp, header, CHICAGO).codes == ()
+    other = HeaderClock(datetime(2021, 5, 25, 0, 30), timedelta(hours=-6))
+    assert start_of("R", stamp, other, CHICAGO).codes == ("DC012",)
 
 
 def test_recorder_moves_and_each_place_has_its_zone():

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import struct
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dawnchorus.recordings.headers import audiomoth_comment, read_riff
+from dawnchorus.recordings.headers import read_riff
+from dawnchorus.recordings.metadata import metadata_of
 
 from .cards import audiomoth, chunk, info, noise, put, wav
 
@@ -28,8 +29,9 @@ def test_metadata_on_either_side_of_the_samples(tmp_path, place, frames):
     riff = read_riff(put(tmp_path / "a.wav", wav(sound, **{place: mark})))
     assert riff.guano["Timestamp"] == "2021-05-15T01:30:00-05:00"
     assert riff.guano["Make"] == "Wildlife Acoustics"
-    assert audiomoth_comment(riff).start == START.replace(tzinfo=UTC)
-    assert audiomoth_comment(riff).device == "24F3190361CC4A5B"
+    assert metadata_of(riff).clock == START
+    assert metadata_of(riff).offset == timedelta(0)
+    assert metadata_of(riff).device == "24F3190361CC4A5B"
     assert riff.promised_bytes == riff.bytes_on_disk == 2 * frames
     assert (riff.sample_rate, riff.channels, riff.bits, riff.frame_bytes) == (8000, 1, 16, 2)
 
@@ -49,7 +51,7 @@ def test_writer_that_forgot_the_padding_byte(tmp_path):
 )
 def test_zone_of_the_comment(tmp_path, zone, hours):
     path = put(tmp_path / "a.wav", wav(noise(0.1), before=info(audiomoth(START, zone))))
-    assert audiomoth_comment(read_riff(path)).start.utcoffset() == timedelta(hours=hours)
+    assert metadata_of(read_riff(path)).offset == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_zone_of_the_comment(tmp_path, zone, hours):
 )
 def test_comments_that_say_no_time(tmp_path, comment):
     path = put(tmp_path / "a.wav", wav(noise(0.1), before=info(comment)))
-    assert audiomoth_comment(read_riff(path)) is None
+    assert metadata_of(read_riff(path)).clock is None
 
 
 def test_rf64_size_is_that_of_ds64(tmp_path):

@@ -6,6 +6,7 @@ import os
 import random
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from itertools import count
 from pathlib import Path
 
 import polars as pl
@@ -36,19 +37,24 @@ d3,SM1,41.9,-88.5,2021-05-01,2021-05-24,Creek,,America/Chicago
 
 
 def season(root: Path, names=None) -> None:
-    """Three recorders of three makes; written in the given order."""
+    """Three recorders of three makes; written in the given order. No two sound the same."""
+    tone = (noise(1.0, seed=seed) for seed in count())
     files = {
-        "AM1/20210525_043000.WAV": wav(TONE, before=info(audiomoth(datetime(2021, 5, 25, 4, 30)))),
-        "AM1/20210525_053000.WAV": wav(TONE, after=info(audiomoth(datetime(2021, 5, 25, 5, 30)))),
+        "AM1/20210525_043000.WAV": wav(
+            next(tone), before=info(audiomoth(datetime(2021, 5, 25, 4, 30)))
+        ),
+        "AM1/20210525_053000.WAV": wav(
+            next(tone), after=info(audiomoth(datetime(2021, 5, 25, 5, 30)))
+        ),
         "AM1/DCIM/20210526_003000.WAV": wav(
             TONE, before=info(audiomoth(datetime(2021, 5, 26, 0, 30), "UTC+2"))
         ),
-        "AM1/undated.WAV": wav(TONE, before=info(audiomoth(datetime(2021, 5, 27, 12, 0)))),
-        "SM1/Data/SM1_20210524_235900.wav": wav(TONE),
-        "SM1/Data/SM1_20210525_000000.wav": wav(TONE),
+        "AM1/undated.WAV": wav(next(tone), before=info(audiomoth(datetime(2021, 5, 27, 12, 0)))),
+        "SM1/Data/SM1_20210524_235900.wav": wav(next(tone)),
+        "SM1/Data/SM1_20210525_000000.wav": wav(next(tone)),
         "SM1/Data/SM1_20210524_060000.wav": b"",
-        "SM1/Data/odd.wav": wav(TONE),
-        "FL1/20210524T233000-0500_REC [41.1 -88.9].wav": wav(TONE),
+        "SM1/Data/odd.wav": wav(next(tone)),
+        "FL1/20210524T233000-0500_REC [41.1 -88.9].wav": wav(next(tone)),
     }
     for name in names or files:
         path = put(root / name, files[name])
@@ -93,7 +99,7 @@ def test_index_and_scan_agree(audio, tmp_path):
         hours=pytest.approx(7 / 3600),
         recorders=3,
         recorder_days=7,
-        faults=4,
+        faults=6,
         opened=9,
         pending=0,
     )
@@ -113,6 +119,7 @@ def test_rows(audio, tmp_path):
         utc_offset_minutes=120,
         duration_s=1.0,
         frames=RATE,
+        promised_frames=RATE,
         sample_rate=RATE,
         channels=1,
         format="WAV PCM_16",
@@ -125,6 +132,17 @@ def test_rows(audio, tmp_path):
         longitude=-88.3,
         habitat="marsh",
         timezone=None,
+        device="24F3190361CC4A5B",
+        battery_v=4.6,
+        temperature_c=17.7,
+        clipped_share=0.0,
+        constant_offset=pytest.approx(0.0, abs=0.01),
+        quiet_share=0.0,
+        look_xxh3=row.look_xxh3,
+        header_clock=datetime(2021, 5, 26, 0, 30),
+        header_offset_minutes=120,
+        header_battery_v=4.6,
+        header_temperature_c=17.7,
     )
     assert rows["SM1/Data/SM1_20210524_235900.wav"].start_utc == datetime(
         2021, 5, 25, 4, 59, tzinfo=UTC
@@ -137,9 +155,11 @@ def test_rows(audio, tmp_path):
     faults = results.faults.read_text().splitlines()
     assert faults[0] == "path\trecorder\tdate\tcode\taction\treason"
     assert [line.split("\t")[:4] for line in faults[1:]] == [
+        ["AM1", "AM1", "", "DC013"],  # at UTC+2 in Chicago
         ["FL1", "FL1", "", "DC011"],  # a recorder that the deployments do not know
+        ["FL1", "FL1", "", "FL004"],
         ["SM1", "SM1", "2021-05-25", "DC011"],  # a day that they leave out
-        ["SM1/Data/SM1_20210524_060000.wav", "SM1", "2021-05-24", "OE004"],
+        ["SM1/Data/SM1_20210524_060000.wav", "SM1", "2021-05-24", "WA001"],
         ["SM1/Data/odd.wav", "SM1", "", "OE001"],
     ]
 
@@ -202,12 +222,11 @@ def test_second_scan_opens_only_what_is_new(audio, tmp_path, monkeypatch):
         reading, "read_riff", lambda path: opened.append(Path(path).name) or plain_clock(path)
     )
     scan(settings, results)
-    assert sorted(opened) == ["odd.wav", "undated.WAV"]  # only headers date these
+    assert opened == []
     assert output(results) == first
-    opened.clear()
     assert index(audio, results.recordings) == days
-    assert opened == ["undated.WAV"]
-    put(audio.root / "SM1" / "Data" / "SM1_20210524_060000.wav", wav(TONE))
+    assert opened == []
+    put(audio.root / "SM1" / "Data" / "SM1_20210524_060000.wav", wav(noise(1.0, seed=99)))
     opened.clear()
     scan(settings, results)
     assert "SM1_20210524_060000.wav" in opened
@@ -303,6 +322,7 @@ def test_table_there_and_back_whatever_the_order(tmp_path):
             None if n == 5 else datetime(2021, 5, n % 7 + 1, n % 24, tzinfo=UTC),
             None if n == 5 else -300,
             n / 7,
+            n,
             n,
             44100,
             1,

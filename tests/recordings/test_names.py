@@ -32,7 +32,7 @@ def test_audiomoth_there_and_back(clock, suffix, device, trigger):
 def test_audiomoth_hex_there_and_back(clock):
     clock = clock.replace(microsecond=0)
     name = f"{int(clock.replace(tzinfo=UTC).timestamp()):08X}.WAV"
-    assert parse(name) == Stamp(clock, timedelta(0), "audiomoth-hex")
+    assert parse(name) == Stamp(clock, timedelta(0), "audiomoth-hex", codes=("OA003",))
 
 
 @given(
@@ -44,7 +44,8 @@ def test_audiomoth_hex_there_and_back(clock):
 )
 def test_song_meter_there_and_back(clock, suffix, prefix, channel, gps):
     name = f"{prefix}{channel}{clock:%Y%m%d}{gps}{clock:%H%M%S}{suffix}"
-    assert parse(name) == Stamp(clock, None, "song-meter")
+    told = channel.strip("_") or None
+    assert parse(name) == Stamp(clock, None, "song-meter", channel=told)
 
 
 @given(
@@ -65,7 +66,8 @@ def test_frontier_labs_there_and_back(clock, suffix, offset, place):
             f" [{expected[0]} {expected[1]}]" if place[2] else f" [{expected[0]:+}{expected[1]:+}]"
         )
     stamp = parse(name + suffix)
-    assert stamp == Stamp(clock, offset, "frontier-labs", expected)
+    codes = () if place is None else ("FL004",)
+    assert stamp == Stamp(clock, offset, "frontier-labs", expected, codes)
 
 
 @given(CLOCKS, OFFSETS)
@@ -132,7 +134,7 @@ def test_place_of_a_name():
 def test_space_for_a_zero_is_mended_and_said():
     stamp = parse("2021 5 4T 53000+1000_REC.wav")
     assert stamp == Stamp(
-        datetime(2021, 5, 4, 5, 30), timedelta(hours=10), "frontier-labs", None, "FL008"
+        datetime(2021, 5, 4, 5, 30), timedelta(hours=10), "frontier-labs", None, ("FL008",)
     )
 
 

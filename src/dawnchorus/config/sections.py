@@ -51,6 +51,9 @@ class Audio(Section):
     pattern: str | None = None
     """Regular expression for other file names, with groups ``year month day hour minute second`` and,
     if the name carries it, ``offset`` (``+0200``)."""
+    channel: Annotated[int, Field(ge=0, le=63)] | Literal["mix"] = 0
+    """Which channel of a recording is heard, from 0, or the mean of all (``mix``); a mono recording
+    has only the one."""
     fingerprint: Literal["size+mtime", "size"] = "size+mtime"
     """What makes a known recording count as changed. ``size`` survives copies that lose the time."""
     min_age_hours: Annotated[float, Field(ge=0)] = 0.0

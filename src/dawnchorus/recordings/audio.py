@@ -1,8 +1,8 @@
 """The samples of a recording, as windows.
 
-In: one file on a card. Out: its windows as blocks of float32 at the asked sample rate, read as a
-stream, so that memory depends on the block and never on the file; or an :class:`AudioFault` that says
-why there is no more.
+In: one file on a card. Out: its windows as blocks of float32 at the asked sample rate (or at their own), of
+one channel or the mean of all, read as a stream, so that memory depends on the block and never on the
+file; or an :class:`AudioFault` that says why there is no more.
 
 The file's header is not believed: it is compared with the bytes on disk (libsndfile reads some
 truncated files without a word), and the good samples are handed out before the fault is raised.
@@ -10,12 +10,12 @@ truncated files without a word), and the good samples are handed out before the 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import soundfile
@@ -23,20 +23,33 @@ import soxr
 from numpy.typing import NDArray
 
 from dawnchorus.recordings.faults import FAULTS
+from dawnchorus.recordings.samples import opened
 from dawnchorus.recordings.sound import (
     UNKNOWN_FRAMES,
     AudioFault,
     Sound,
-    Stream,
     decodable_frames,
     inspect,
     skip,
 )
 
-__all__ = ["AudioFault", "Hasher", "Sound", "WindowBlock", "inspect", "windows"]
+__all__ = [
+    "AudioFault",
+    "Channel",
+    "Hasher",
+    "Sound",
+    "WindowBlock",
+    "covered",
+    "inspect",
+    "windows",
+    "windows_in",
+]
 
 PIECE = 1 << 18
 """Samples read at once: 512 KiB of 16-bit mono, so that converting finds them in the cache."""
+
+Channel = int | Literal["mix"]
+"""Which channel is heard, counted from 0, or the mean of all; of mono recordings the only one."""
 
 
 class Hasher(Protocol):
@@ -54,82 +67,73 @@ class WindowBlock:
     ----------
     offsets : ndarray of int64, shape (n,)
         First sample of each window, counted at the file's native sample rate.
-    samples : ndarray of float32, shape (n, round(window_seconds * sample_rate))
-        First channel; full scale is 1.0.
+    samples : ndarray of float32, shape (n, samples per window)
+        Full scale is 1.0.
     """
 
     offsets: NDArray[np.int64]
     samples: NDArray[np.float32]
 
 
-class _Stretch(io.RawIOBase):
-    """A stretch of a file as a file of its own, for libsndfile to read as headerless samples."""
+@dataclass(frozen=True)
+class _Grid:
+    """Where windows lie: ``length`` samples from every multiple of ``step``, at the file's own rate."""
 
-    def __init__(self, path: Path, start: int, length: int) -> None:
-        self._handle = path.open("rb")
-        self._start, self._length, self._position = start, length, 0
+    length: int
+    step: int
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}[whence]
-        self._position = base + offset
-        return self._position
+    @classmethod
+    def of(cls, window_seconds: float, overlap_seconds: float, rate: int) -> _Grid:
+        length = round(window_seconds * rate)
+        return cls(length, length - round(overlap_seconds * rate))
 
-    def tell(self) -> int:
-        return self._position
+    def fitting(self, frames: int) -> int:
+        """Windows that fit wholly into so many frames."""
+        return 0 if frames < self.length else (frames - self.length) // self.step + 1
 
-    def readable(self) -> bool:
-        return True
 
-    def seekable(self) -> bool:
-        return True
+def windows_in(
+    frames: int, sample_rate: int, window_seconds: float, overlap_seconds: float = 0.0
+) -> int:
+    """Return how many windows a recording of so many frames holds."""
+    if not sample_rate:
+        return 0
+    return _Grid.of(window_seconds, overlap_seconds, sample_rate).fitting(frames)
 
-    def readinto(self, buffer: Any) -> int:
-        self._handle.seek(self._start + self._position)
-        view = memoryview(buffer)[: max(0, self._length - self._position)]
-        count = self._handle.readinto(view)
-        self._position += count
-        return count
 
-    def close(self) -> None:
-        self._handle.close()
-        super().close()
+def covered(
+    windows: int, sample_rate: int, window_seconds: float, overlap_seconds: float = 0.0
+) -> int:
+    """Return how many frames, from the first on, lie in at least one of so many windows."""
+    if not windows:
+        return 0
+    grid = _Grid.of(window_seconds, overlap_seconds, sample_rate)
+    return (windows - 1) * grid.step + grid.length
 
 
 class _Reader:
-    """First channel of a recording as float32, frame by frame, with a note where it breaks off."""
+    """One channel of a recording as float32, frame by frame, with a note where it breaks off."""
 
-    def __init__(self, path: Path, sound: Sound, hasher: Hasher | None) -> None:
+    def __init__(
+        self, path: Path, sound: Sound, hasher: Hasher | None, channel: Channel = 0
+    ) -> None:
         self.sound, self.frames_read = sound, 0
         self.fault: AudioFault | None = None
         self._hasher = hasher
-        self._stretch: _Stretch | None = None
         self._path = path
+        self._channel: Channel = channel if sound.channels > 1 else 0
+        if isinstance(channel, int) and 1 < sound.channels <= channel:
+            raise AudioFault("DC015", f"it has {sound.channels}")
         # Behind the good frames of a damaged file, reading fails.
         self._most = sound.frames if sound.fault is not None else UNKNOWN_FRAMES
-        self._file = self._open()
+        self._open_file = ExitStack()
+        self._file = self._open_file.enter_context(opened(path, sound))
         # 16-bit samples are read and hashed as they are; everything else as float32.
         self._whole = sound.subtype == "PCM_16"
         self._piece = np.empty(
             (max(1, PIECE // sound.channels), sound.channels),
             np.int16 if self._whole else np.float32,
         )
-
-    def _open(self) -> Stream:
-        sound = self.sound
-        try:
-            if sound.raw is None:
-                return Stream(self._path)
-            self._stretch = _Stretch(self._path, *sound.raw)
-            return Stream(
-                self._stretch,
-                samplerate=sound.sample_rate,
-                channels=sound.channels,
-                format="RAW",
-                subtype=sound.subtype,
-                endian="LITTLE",
-            )
-        except (OSError, soundfile.LibsndfileError) as error:
-            raise AudioFault("DC006", str(error)) from None
 
     def __enter__(self) -> _Reader:
         return self
@@ -140,9 +144,7 @@ class _Reader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        if self._stretch is not None:
-            self._stretch.close()
+        self._open_file.close()
 
     def read_into(self, out: NDArray[np.float32]) -> int:
         """Fill ``out`` as far as there are samples; return how many."""
@@ -157,10 +159,13 @@ class _Reader:
             if self._hasher is not None:
                 self._hasher.update(piece[:count])
             target = out[filled : filled + count]
-            if self._whole:
-                np.multiply(piece[:count, 0], np.float32(1 / 32768), out=target)
+            if self._channel == "mix":
+                # The mean in float64: a sum of loud channels does not clip.
+                target[:] = piece[:count].mean(axis=1) * (1 / 32768 if self._whole else 1.0)
+            elif self._whole:
+                np.multiply(piece[:count, self._channel], np.float32(1 / 32768), out=target)
             else:
-                target[:] = piece[:count, 0]
+                target[:] = piece[:count, self._channel]
             filled += count
             self.frames_read += count
         return filled
@@ -174,8 +179,8 @@ class _Reader:
             self.fault = AudioFault("DC007", getattr(error, "error_string", str(error)))
         # The failed read does not say how far it came: find out, and go there again.
         self._most = decodable_frames(self._path)
-        self._file.close()
-        self._file = self._open()
+        self._open_file.close()
+        self._file = self._open_file.enter_context(opened(self._path, self.sound))
         left = piece[: max(0, self._most - self.frames_read)]
         if len(left) == 0 or not skip(self._file, self.frames_read):
             return 0
@@ -196,27 +201,33 @@ class _Reader:
 def windows(
     path: Path,
     *,
-    sample_rate: int,
+    sample_rate: int | None,
     window_seconds: float,
+    overlap_seconds: float = 0.0,
+    channel: Channel = 0,
     block_windows: int = 16,
     hasher: Hasher | None = None,
 ) -> Iterator[WindowBlock]:
     """Yield the windows of a recording, in order, a block at a time.
 
-    Windows lie at multiples of ``round(window_seconds * native rate)`` samples and exist only if they
-    fit wholly in the recording; the last exact fit counts. Where the native rate differs, the recording
-    is resampled as one stream (soxr HQ, linear phase, delay compensated): sample ``i`` of the
-    output lies at ``i / sample_rate`` seconds, and a window begins at the output sample nearest to its
-    offset.
+    Windows are ``round(window_seconds * native rate)`` samples long, begin that less
+    ``round(overlap_seconds * native rate)`` samples after the one before, and exist only if they fit
+    wholly in the recording; the last exact fit counts. Where the native rate differs, the recording is
+    resampled as one stream (soxr HQ, linear phase, delay compensated): sample ``i`` of the output lies at
+    ``i / sample_rate`` seconds, and a window begins at the output sample nearest to its offset.
 
     Parameters
     ----------
     path : Path
         The recording.
-    sample_rate : int
-        Hertz of the samples handed out.
+    sample_rate : int or None
+        Hertz of the samples handed out; None: the recording's own.
     window_seconds : float
         Length of a window in seconds.
+    overlap_seconds : float
+        What a window has in common with the next one, less than its length.
+    channel : int or "mix"
+        Which channel is handed out, from 0, or the mean of all; a mono recording has only one.
     block_windows : int
         Most windows per block.
     hasher : optional
@@ -235,42 +246,53 @@ def windows(
         while being decoded. Windows already yielded stand.
     """
     sound = inspect(path)
-    with _Reader(path, sound, hasher) as reader:
-        if sound.sample_rate == sample_rate:
-            yield from _native_windows(reader, round(window_seconds * sample_rate), block_windows)
+    grid = _Grid.of(window_seconds, overlap_seconds, sound.sample_rate)
+    with _Reader(path, sound, hasher, channel) as reader:
+        if sample_rate in (None, sound.sample_rate):
+            yield from _native_windows(reader, grid, block_windows)
         else:
-            yield from _resampled_windows(reader, sample_rate, window_seconds, block_windows)
+            length = round(window_seconds * sample_rate)
+            yield from _resampled_windows(reader, sample_rate, length, grid, block_windows)
         reader.check_end()
 
 
-def _native_windows(reader: _Reader, length: int, block_windows: int) -> Iterator[WindowBlock]:
+def _native_windows(reader: _Reader, grid: _Grid, block_windows: int) -> Iterator[WindowBlock]:
     first = 0
-    left = max(1, reader.sound.frames // length)
-    full = True
-    while full:
+    left = max(1, grid.fitting(reader.sound.frames))
+    common = grid.length - grid.step
+    tail = np.empty(0, np.float32)  # what the last window has in common with the next
+    while True:
         # A short recording gets a short block; the length may be an estimate, so never none.
         count = min(block_windows, max(1, left - first))
-        samples = np.empty((count, length), np.float32)
-        whole = reader.read_into(samples.reshape(-1)) // length
-        full = whole == count
+        stretch = np.empty((count - 1) * grid.step + grid.length, np.float32)
+        stretch[: len(tail)] = tail
+        read = len(tail) + reader.read_into(stretch[len(tail) :])
+        whole = grid.fitting(read)
         if whole:
-            offsets = np.arange(first, first + whole, dtype=np.int64) * length
-            yield WindowBlock(offsets, samples[:whole])
+            offsets = np.arange(first, first + whole, dtype=np.int64) * grid.step
+            if common:
+                views = np.lib.stride_tricks.sliding_window_view(stretch, grid.length)
+                samples = np.ascontiguousarray(views[:: grid.step][:whole])
+            else:
+                samples = stretch[: whole * grid.length].reshape(whole, grid.length)
+            yield WindowBlock(offsets, samples)
+        if whole < count:
+            return
         first += whole
+        tail = stretch[whole * grid.step : read].copy() if common else tail
 
 
 def _resampled_windows(
-    reader: _Reader, sample_rate: int, window_seconds: float, block_windows: int
+    reader: _Reader, sample_rate: int, length: int, grid: _Grid, block_windows: int
 ) -> Iterator[WindowBlock]:
     native_rate = reader.sound.sample_rate
-    native_length, length = round(window_seconds * native_rate), round(window_seconds * sample_rate)
     stream = soxr.ResampleStream(native_rate, sample_rate, 1, dtype="float32", quality="HQ")
 
     def start(window: int) -> int:
         """Output sample nearest to the window's offset (integers: exact however long the file)."""
-        return (2 * window * native_length * sample_rate + native_rate) // (2 * native_rate)
+        return (2 * window * grid.step * sample_rate + native_rate) // (2 * native_rate)
 
-    native = np.empty(native_length, np.float32)  # small pieces stay in the cache
+    native = np.empty(grid.length, np.float32)  # small pieces stay in the cache
     stock = np.empty(0, np.float32)  # resampled, not yet handed out
     fresh: list[NDArray[np.float32]] = []
     stock_start = first = 0
@@ -285,7 +307,7 @@ def _resampled_windows(
             fresh.append(stream.resample_chunk(np.concatenate([native[:count], tail]), last=True))
         else:
             fresh.append(stream.resample_chunk(native))
-        fitting = reader.frames_read // native_length
+        fitting = grid.fitting(reader.frames_read)
         if not ended and fitting < first + block_windows + 1:
             continue
         stock = np.concatenate([stock, *fresh])
@@ -297,6 +319,6 @@ def _resampled_windows(
             numbers = np.arange(begin, min(last, begin + block_windows), dtype=np.int64)
             starts = [start(int(number)) - stock_start for number in numbers]
             block = np.stack([stock[at : at + length] for at in starts])
-            yield WindowBlock(numbers * native_length, block)
+            yield WindowBlock(numbers * grid.step, block)
         cut = min(start(last) - stock_start, len(stock))
         stock, stock_start, first = stock[cut:], stock_start + cut, last

@@ -44,12 +44,15 @@ PROPRIETARY = frozenset({".wac", ".w4v"})
 """Wildlife Acoustics' own compression; Kaleidoscope converts it."""
 
 COMPANIONS = re.compile(
-    r"(.*_)?summary\.txt|(.*_)?config(uration)?\.(txt|json)|(.*_)?logfile.*\.(txt|log|csv)"
+    r"(.*_)?summary(_\d+)?\.txt|(.*_)?config(uration)?\.(txt|json)|(.*_)?logfile.*\.(txt|log|csv)"
     r"|gps_?log.*\.(csv|txt)|.*\.(set|pgm|sms|schedule|minisettings|miniprogram)|\.ds_store"
     r"|thumbs\.db|desktop\.ini|indexervolumeguid|wpsettings\.dat",
     re.IGNORECASE,
 )
 """Files that belong on a card: settings, summaries and logs of recorders, an operating system's own."""
+
+SUMMARY = re.compile(r".+_summary(_\d+)?\.txt", re.IGNORECASE)
+"""A Song Meter's own log of battery, temperature and place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Cards:
     strays: list[Stray] = field(default_factory=list)
     pending: list[Stray] = field(default_factory=list)
     """Recordings that were written too recently."""
+    summaries: list[tuple[str, str]] = field(default_factory=list)
+    """Recorder and path of what Song Meters write about themselves (``PREFIX_Summary.txt``)."""
     recorders: list[str] = field(default_factory=list)
     """All folders below the root, also those without a recording."""
 
@@ -137,6 +142,7 @@ def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Ca
     cards.entries.sort(key=lambda entry: entry.path)
     cards.strays.sort(key=lambda stray: stray.path)
     cards.pending.sort(key=lambda stray: stray.path)
+    cards.summaries.sort()
     cards.recorders.sort()
     return cards
 
@@ -157,6 +163,8 @@ def _sort(
     stray = None
     if not is_recording:
         if COMPANIONS.fullmatch(name):
+            if recorder and SUMMARY.fullmatch(name) and _is_plain(path):
+                cards.summaries.append((recorder, path))
             return
         stray = _stray(name, suffix)
     elif not recorder:

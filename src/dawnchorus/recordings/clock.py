@@ -3,29 +3,40 @@
 In: the :class:`~dawnchorus.recordings.names.Stamp` of a name, what the header says about the clock, and
 the deployments. Out: a :class:`Start`.
 
-The order in which the offset of the clock is looked for (the nearest wins):
+Name, header and deployment may disagree, mostly by an hour (summer time, a firmware's fault, a clock set
+in another zone). The order in which they are believed is fixed; what was not believed is reported.
+
+*The reading* of the clock: the name's. A header that differs by more than two seconds is reported
+(``OA004`` for AudioMoths, whose firmware 1.2.2 wrote such headers, ``DC012`` for others). A name without any
+date takes the header's reading (AudioMoth comment, GUANO, wamd), or has none: never a guess.
+
+*Its offset* from UTC (the nearest wins):
 
 1. the offset in the file name (Frontier Labs, ``audio.pattern``);
-2. the header's, for AudioMoth names only: ``(UTC+2)`` in the comment, else GUANO's ``Timestamp``; an
-   AudioMoth that says nothing runs on UTC;
+2. the header's: ``(UTC+2)`` in AudioMoth's comment, the offset in GUANO's or wamd's time if its reading is
+   that of the name; an AudioMoth that says nothing runs on UTC;
 3. the ``timezone`` of the deployment; 4. ``audio.timezone``.
 
-A name without any date takes the header's time (AudioMoth comment, GUANO), or has none: never a guess.
+An offset of 1 or 2 that is not what the zone of 3 or 4 has at that instant is reported, once per recorder
+and difference (``DC013``).
 
-The *local date* follows the clock if it ran on an offset other than UTC, else the zone of the
-deployment or the season: a recorder that was set to UTC has no local time of its own. In the hour
-that autumn repeats, the first pass is meant (``fold=0``); a time that spring skips is read with the
-offset before the change.
+The *local date* is that of the name for names that tell local time (Song Meter), whatever the header; for
+the others it follows the clock if it ran on an offset other than UTC, else the zone of the deployment or
+the season: a recorder that was set to UTC has no local time of its own. In the hour that autumn
+repeats, the first pass is meant (``fold=0``); a time that spring skips is read with the offset before the
+change. A recorder that does not change its clock with the zone needs a zone that does not either in
+``deployments.csv`` (``Etc/GMT+6``), unless its header tells the offset.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from dawnchorus.recordings.deployments import Deployment, Deployments
-from dawnchorus.recordings.headers import Riff, audiomoth_comment
+from dawnchorus.recordings.metadata import Metadata
 from dawnchorus.recordings.names import NameFault, Stamp
 
 HEADER = "header"
@@ -57,8 +68,10 @@ class Start:
     """Latitude and longitude of the deployment, else those in the name."""
     timezone: str | None
     """IANA name by which the local date was found; None: the clock's own offset was."""
-    code: str | None = None
-    """A fault that did not matter (``FL008``, ``OA004``)."""
+    codes: tuple[str, ...] = ()
+    """Faults that did not matter (``FL004``, ``FL008``, ``OA003``, ``OA004``, ``DC012``)."""
+    zone_offset: timedelta | None = None
+    """What the deployment's or the season's zone has then, where that is not the offset of the clock."""
 
     @property
     def date(self) -> str:
@@ -66,18 +79,9 @@ class Start:
         return (self.utc + self.offset).date().isoformat()
 
 
-def header_clock(riff: Riff | None) -> HeaderClock | None:
-    """Read the start from an AudioMoth comment or a GUANO ``Timestamp``; None if neither is there."""
-    if riff is None:
-        return None
-    comment = audiomoth_comment(riff)
-    if comment is not None:
-        return HeaderClock(comment.start.replace(tzinfo=None), comment.start.utcoffset())
-    try:
-        moment = datetime.fromisoformat(riff.guano.get("Timestamp", ""))
-    except ValueError:
-        return None
-    return HeaderClock(moment.replace(tzinfo=None), moment.utcoffset())
+def header_clock(metadata: Metadata) -> HeaderClock | None:
+    """Return what the header says about the clock; None if it says nothing."""
+    return None if metadata.clock is None else HeaderClock(metadata.clock, metadata.offset)
 
 
 def needs_header(stamp: Stamp | NameFault) -> bool:
@@ -106,33 +110,60 @@ def start_of(
     Start or NameFault
         The fault of the name, if the header does not help either.
     """
-    code: str | None = None
+    codes: list[str] = []
     place: tuple[float, float] | None = None
+    is_local = False
     if isinstance(stamp, NameFault):
         if header is None:
             return stamp
         clock, offset, convention = header.clock, header.offset, HEADER
     else:
         clock, offset, convention = stamp.clock, stamp.offset, str(stamp.convention)
-        code, place = stamp.code, stamp.place
-        if header is not None and stamp.convention == "audiomoth":
-            offset = header.offset if header.offset is not None else offset
-            # Told with milliseconds or not, it is the same time.
-            if abs(header.clock - clock) > SAME:
-                code = "OA004"
+        place = stamp.place
+        codes.extend(stamp.codes)
+        if header is not None:
+            is_audiomoth = stamp.convention == "audiomoth"
+            is_believed = _agree(stamp, header)
+            if not is_believed:
+                codes.append("OA004" if is_audiomoth else "DC012")
+            # (The offset in an AudioMoth's header is right even where its reading is not.)
+            if header.offset is not None and (is_audiomoth or (offset is None and is_believed)):
+                is_local = offset is None
+                offset = header.offset
     zone = None
     if offset is None:
         deployment, utc = deployments.at_local(recorder, clock)
     else:
         utc = (clock - offset).replace(tzinfo=UTC)
         deployment = deployments.at(recorder, utc)
-    if not offset:
-        zone = deployments.timezone if deployment is None else deployment.timezone
-        offset = _offset(utc, zone)
+    of_zone = deployments.timezone if deployment is None else deployment.timezone
+    zone_offset = None
+    if is_local or offset:
+        # A season whose zone nobody told cannot contradict.
+        there = _offset(utc, of_zone) if of_zone != "UTC" else offset
+        zone_offset = there if there != offset else None
+    else:
+        zone, offset = of_zone, _offset(utc, of_zone)
     if deployment is not None and deployment.place is not None:
         place = deployment.place
-    return Start(utc, offset, convention, deployment, place, zone, code)
+    return Start(
+        utc, offset or timedelta(0), convention, deployment, place, zone, tuple(codes), zone_offset
+    )
+
+
+def _agree(stamp: Stamp, header: HeaderClock) -> bool:
+    """Tell whether name and header mean the same time, told with milliseconds or not."""
+    if abs(header.clock - stamp.clock) <= SAME:
+        return True
+    # One told in UTC and the other in local time, both with their offset. (That an AudioMoth's name is UTC
+    # is only assumed: its name and its header run on the same clock.)
+    if stamp.convention == "audiomoth" or stamp.offset is None or header.offset is None:
+        return False
+    return abs((header.clock - header.offset) - (stamp.clock - stamp.offset)) <= SAME
 
 
 def _offset(utc: datetime, zone: str) -> timedelta:
-    return utc.astimezone(ZoneInfo(zone)).utcoffset() or timedelta(0)
+    return utc.astimezone(_zone(zone)).utcoffset() or timedelta(0)
+
+
+_zone = lru_cache(maxsize=64)(ZoneInfo)

@@ -1,11 +1,11 @@
 """What can be wrong with a file on a card, and what is done about it: one table.
 
-In: a code found by :mod:`~dawnchorus.recordings.names`, :mod:`~dawnchorus.recordings.headers` or
-:mod:`~dawnchorus.recordings.audio`. Out: its meaning and treatment, as written to ``faults.tsv``.
+In: a code found by a module of this room. Out: its meaning and treatment, as written to ``faults.tsv``.
 
 Codes of the public catalogue of known problems of field recorders (github.com/ecoacoustics/
-known-problems) are kept: ``FL`` Frontier Labs, ``WA`` Wildlife Acoustics, ``OA`` Open Acoustics, ``OE``
-any maker. ``DC`` are our own, where the catalogue has none.
+known-problems) are kept: ``FL`` Frontier Labs, ``WA`` Wildlife Acoustics, ``OA`` Open Acoustics (its OAD004 is
+``OA004`` here), ``OE`` any maker. ``DC`` are our own, where the catalogue has none. Of the catalogue, FL006
+(schedule names) and FL007 (a card's serial number) concern log files, not recordings.
 """
 
 from __future__ import annotations
@@ -41,38 +41,63 @@ _ALONE = "left alone"
 
 _TABLE = (
     # --- Nothing, or nothing that is sound, in the file.
-    Fault("OE004", "empty file (0 bytes; also WA001)", "set aside", _ASIDE),
-    Fault("OE005", "nothing but zero bytes (also WA002)", "set aside", _ASIDE),
+    Fault("OE004", "empty file (0 bytes)", "set aside", _ASIDE),
+    Fault("WA001", "empty file (0 bytes) of a Song Meter", "set aside", _ASIDE),
+    Fault("OE005", "nothing but zero bytes", "set aside", _ASIDE),
+    Fault("WA002", "nothing but zero bytes, of a Song Meter", "set aside", _ASIDE),
     Fault("FL001", "a header without samples (stub)", "set aside", _ASIDE),
-    Fault("FL003", "space was reserved but no sound was written", "set aside", _ASIDE),
     Fault("WA004", "random bytes without a header", "set aside", _ASIDE),
     Fault("DC002", "a Git-LFS pointer text, not the recording", "set aside", _ASIDE),
     Fault("DC004", "proprietary compression", "set aside", _ASIDE),
     Fault("DC005", "not a sound file that can be decoded", "set aside", _ASIDE),
     Fault("DC006", "cannot be opened", "set aside", _ASIDE),
+    Fault("DC014", "silent: every sample is the same", "set aside", _ASIDE),
+    Fault("DC015", "lacks the channel that audio.channel asks for", "set aside", _ASIDE),
+    Fault("DC016", "a copy of another recording of the day", "set aside", "the other one is used"),
     # --- Some of it is good.
+    Fault("FL003", "space was reserved, but only a part was written", "partial", _KEPT),
     Fault("DC001", "truncated: the header promises more than the file holds", "partial", _KEPT),
     Fault("DC007", "breaks off while being decoded", "partial", _KEPT),
     # --- The header lies but every sample is there.
     Fault("FL005", "the header's sizes are 44 bytes too large", "ok", _USED),
     Fault("FL010", "the header says twice as many frames as there are", "ok", _USED),
     Fault("FL012", "the header says there are no samples, but there are", "ok", _USED),
+    Fault("DC018", "the header says there are fewer samples than there are", "ok", _USED),
     # --- The clock.
     Fault("OE001", "no date in the name", "set aside", _ASIDE),
     Fault("OE002", "ambiguous date in the name", "set aside", _ASIDE),
     Fault("OE003", "no such date", "set aside", _ASIDE),
     Fault("FL008", "a space for a zero in the date", "ok", _USED),
+    Fault("FL004", "square brackets in the name", "ok", _USED),
+    Fault("OA003", "names are hexadecimal", "ok", "used; read as seconds since 1970"),
+    Fault(
+        "OA004", "the header's clock differs from the name's", "ok", "used; the name is believed"
+    ),
+    Fault(
+        "DC012", "the header's clock differs from the name's", "ok", "used; the name is believed"
+    ),
+    Fault(
+        "DC013", "the clock's offset is not that of the zone", "ok", "used; the clock is believed"
+    ),
     # --- Not below a recorder, or not a recording.
     Fault("DC003", "not a recording", "left alone", _ALONE),
     Fault("FL011", "partial file of a Frontier Labs recorder", "left alone", _ALONE),
     Fault("DC008", "lies beside the recorders' folders, not in one", "set aside", _ASIDE),
     Fault("DC009", "still being copied", "set aside", "waits for a later scan"),
     Fault("DC010", "a name that is not printable UTF-8", "set aside", _ASIDE),
-    # --- The header and the deployments against the name.
-    Fault(
-        "OA004", "the header's clock differs from the name's", "ok", "used; the name is believed"
-    ),
+    # --- The deployments, and the recordings before and after.
     Fault("DC011", "no deployment covers it", "ok", "used, without a place"),
+    Fault("WA003", "runs on when the next one has begun", "ok", "used, both of them"),
+    Fault("DC017", "same content as a recording of another time", "ok", "used, both of them"),
+    Fault("DC019", "less than usual was recorded", "ok", "nothing can be done"),
+    Fault("OA002", "short or empty: the battery was low", "ok", "what there is is used"),
+    # --- How it sounds.
+    Fault(
+        "OA001", "clicks as regular as a clock (memory card)", "ok", "used; may cluster together"
+    ),
+    Fault("FL002", "hardly any signal in a part of it", "ok", _USED),
+    Fault("DC020", "clipped", "ok", _USED),
+    Fault("DC021", "constant offset", "ok", "used; spectrograms begin above it"),
 )
 
 FAULTS: dict[str, Fault] = {fault.code: fault for fault in _TABLE}

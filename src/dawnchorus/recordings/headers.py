@@ -2,7 +2,8 @@
 
 In: a file. Out: :class:`Riff` with where the samples lie, what the header promises, and the
 metadata chunks that recorders write before *or after* the samples (``LIST`` INFO comments, ``guan``,
-``id3``), or None if the file is no RIFF/RF64/BW64 WAVE.
+``wamd``), or None if the file is no RIFF/RF64/BW64 WAVE. What the metadata mean is read by
+:mod:`~dawnchorus.recordings.metadata`.
 
 Whatever the file claims, at most :data:`MOST_CHUNKS` chunk heads and :data:`MOST_METADATA` bytes of each
 metadata chunk are read: a hostile or broken header costs milliseconds, not memory.
@@ -11,10 +12,8 @@ metadata chunk are read: a hostile or broken header costs milliseconds, not memo
 from __future__ import annotations
 
 import os
-import re
 import struct
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 MOST_CHUNKS = 256
@@ -48,6 +47,12 @@ class Riff:
     """Entries of ``LIST`` INFO by id (``ICMT`` is the comment, ``IART`` the artist)."""
     guano: dict[str, str] = field(default_factory=dict)
     """Entries of the GUANO chunk."""
+    wamd: dict[int, str] = field(default_factory=dict)
+    """Texts of the ``wamd`` chunk of Wildlife Acoustics by their number."""
+    data_end: int = 0
+    """First byte behind the data chunk as the header tells it; may lie beyond the file."""
+    walked: int = 0
+    """First byte that no chunk covers; the file's end, if the chunks are in order."""
 
     @property
     def frame_bytes(self) -> int:
@@ -118,6 +123,7 @@ def _walk(file: _Bytes) -> Riff | None:
     ids: list[str] = []
     info: dict[str, str] = {}
     guano: dict[str, str] = {}
+    wamd: dict[int, str] = {}
     position = 12
     while len(ids) < MOST_CHUNKS and position + 8 <= file.size:
         position = _aligned(file, position)
@@ -141,6 +147,8 @@ def _walk(file: _Bytes) -> Riff | None:
             info.update(_info(file.at(start, min(size, MOST_METADATA))))
         elif chunk == b"guan":
             guano.update(_guano(file.at(start, min(size, MOST_METADATA))))
+        elif chunk == b"wamd":
+            wamd.update(_wamd(file.at(start, min(size, MOST_METADATA))))
         position = start + size
     if fmt is None:
         return None
@@ -156,6 +164,9 @@ def _walk(file: _Bytes) -> Riff | None:
         chunks=tuple(ids),
         info=info,
         guano=guano,
+        wamd=wamd,
+        data_end=0 if data is None else sum(data),
+        walked=position,
     )
 
 
@@ -209,40 +220,18 @@ def _guano(payload: bytes) -> dict[str, str]:
     return entries
 
 
-_AUDIOMOTH = re.compile(
-    r"Recorded at (\d\d):(\d\d):(\d\d)(?:\.\d+)? (\d\d)/(\d\d)/(\d{4}) "
-    r"\(UTC(?:([+-])(\d{1,2})(?::(\d\d))?)?\)"
-    r".*?AudioMoth ([0-9A-Fa-f]{16})"
-)
+MOST_WAMD_TEXT = 1024
+"""Longer entries of a ``wamd`` chunk are programs and voice notes, not texts."""
 
 
-@dataclass(frozen=True)
-class AudioMothComment:
-    """What an AudioMoth writes into the comment of its recordings."""
-
-    start: datetime
-    """Start of the recording, aware, with the offset of the device's clock."""
-    device: str
-    """The 16 hexadecimal digits of the device."""
-
-
-def audiomoth_comment(riff: Riff) -> AudioMothComment | None:
-    """Read the AudioMoth comment ``Recorded at 01:30:00 15/05/2021 (UTC+2) by AudioMoth ...``.
-
-    Returns
-    -------
-    AudioMothComment or None
-        None if the comment is no AudioMoth's, or names a time that does not exist.
-    """
-    found = _AUDIOMOTH.search(riff.info.get("ICMT", ""))
-    if found is None:
-        return None
-    hour, minute, second, day, month, year = (int(found[i]) for i in range(1, 7))
-    offset = timedelta(hours=int(found[8] or 0), minutes=int(found[9] or 0))
-    if found[7] == "-":
-        offset = -offset
-    try:
-        start = datetime(year, month, day, hour, minute, second, tzinfo=timezone(offset))
-    except ValueError:
-        return None
-    return AudioMothComment(start=start, device=found[10].upper())
+def _wamd(payload: bytes) -> dict[int, str]:
+    """Split entries of number (16 bit), size (32 bit) and text, little-endian."""
+    entries: dict[int, str] = {}
+    position = 0
+    while position + 6 <= len(payload):
+        number, size = struct.unpack("<HI", payload[position : position + 6])
+        position += 6
+        if size <= MOST_WAMD_TEXT and position + size <= len(payload):
+            entries.setdefault(number, _text(payload[position : position + size]))
+        position += size
+    return entries

@@ -11,30 +11,42 @@ name alone cannot say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dawnchorus import progress
 from dawnchorus.config import Audio, Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.recordings.calendar import write_calendar
-from dawnchorus.recordings.cards import SUFFIXES, Cards, Entry, Stray, walk
-from dawnchorus.recordings.clock import HEADER, HeaderClock, Start, needs_header, start_of
+from dawnchorus.recordings.cards import SUFFIXES, Cards, Entry, walk
+from dawnchorus.recordings.clock import HeaderClock, Start, needs_header, start_of
 from dawnchorus.recordings.deployments import Deployments, read_deployments
-from dawnchorus.recordings.faults import FAULTS, FaultLine, Status, write_faults
-from dawnchorus.recordings.names import NameFault, Stamp, parse
+from dawnchorus.recordings.faults import FaultLine, write_faults
+from dawnchorus.recordings.look import CLICK_SECONDS
+from dawnchorus.recordings.names import Stamp, parse
+from dawnchorus.recordings.neighbours import (
+    first_of_each_day,
+    gaps,
+    lines_of_copies,
+    low_batteries,
+    overlaps,
+    with_copies,
+)
 from dawnchorus.recordings.reading import (
     Content,
-    clock_of,
     in_threads,
     is_same,
     is_settled,
+    known_clock,
     known_content,
+    listen_for_clicks,
     read_clock,
     read_content,
 )
+from dawnchorus.recordings.summary import Summary, SummaryLine, read_summary
 from dawnchorus.recordings.table import (
     Recording,
     days_of,
@@ -42,6 +54,7 @@ from dawnchorus.recordings.table import (
     recordings_of_day,
     write_recordings,
 )
+from dawnchorus.recordings.verdict import Judge, lines_of_clicks, stray_line
 from dawnchorus.results import RecorderDay, Results, fingerprint
 
 __all__ = [
@@ -53,9 +66,6 @@ __all__ = [
     "recordings_of_day",
     "scan",
 ]
-
-MINUTE = timedelta(minutes=1)
-WORST: tuple[Status, ...] = ("set aside", "partial", "ok")
 
 
 @dataclass(frozen=True)
@@ -128,8 +138,8 @@ def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
     for number, (entry, stamp) in enumerate(zip(cards.entries, stamps, strict=True)):
         if needs_header(stamp):
             row = earlier.get(entry.path)
-            if row is not None and is_same(row, entry) and row.convention != HEADER:
-                clocks[number] = clock_of(row, stamp)
+            if row is not None and is_same(row, entry) and is_settled(row):
+                clocks[number] = known_clock(row)
             else:
                 unread.append(number)
     root = audio.root.as_posix()
@@ -180,28 +190,8 @@ def scan(settings: Settings, results: Results) -> ScanSummary:
     audio = settings.audio
     cards = _walk(audio)
     deployments = read_deployments(audio.deployments, audio.timezone)
-    earlier = known_recordings(results.recordings)
-    contents: dict[str, Content] = {}
-    unread: list[Entry] = []
-    stamps = {entry.path: parse(entry.name, audio.pattern) for entry in cards.entries}
-    for entry in cards.entries:
-        row = earlier.get(entry.path)
-        if row is not None and is_same(row, entry) and is_settled(row):
-            contents[entry.path] = known_content(row, stamps[entry.path])
-        else:
-            unread.append(entry)
-    with progress.counting("reading headers", len(unread), "files") as advance:
-        paths = [audio.root / entry.path for entry in unread]
-        for entry, content in zip(unread, in_threads(read_content, paths, advance), strict=True):
-            contents[entry.path] = content
-
-    rows: list[Recording] = []
-    lines = [_stray_line(stray) for stray in (*cards.strays, *cards.pending)]
-    for entry in cards.entries:
-        row, faults = _row(entry, stamps[entry.path], contents[entry.path], deployments)
-        rows.append(row)
-        lines.extend(faults)
-    lines.extend(_uncovered(rows, deployments))
+    with _without_collecting():
+        rows, lines, opened = _rows(audio, cards, deployments, results)
     write_recordings(results.recordings, rows)
     write_faults(results.faults, lines)
     write_calendar(results.calendar, rows, lines, cards.recorders)
@@ -213,9 +203,94 @@ def scan(settings: Settings, results: Results) -> ScanSummary:
         recorders=len({row.recorder for row in rows}),
         recorder_days=len({row.day for row in rows if row.day is not None}),
         faults=len(lines),
-        opened=len(unread),
+        opened=opened,
         pending=len(cards.pending),
     )
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Spare the search for cycles while 100,000 small objects are made that have none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _rows(
+    audio: Audio, cards: Cards, deployments: Deployments, results: Results
+) -> tuple[list[Recording], list[FaultLine], int]:
+    """All rows of the inventory, all lines of ``faults.tsv``, and how many files were opened."""
+    earlier = known_recordings(results.recordings)
+    stamps = {entry.path: parse(entry.name, audio.pattern) for entry in cards.entries}
+    contents: dict[str, Content] = {}
+    unread: list[Entry] = []
+    for entry in cards.entries:
+        row = earlier.get(entry.path)
+        if row is not None and is_same(row, entry) and is_settled(row):
+            contents[entry.path] = known_content(row)
+        else:
+            unread.append(entry)
+    with progress.counting("reading headers", len(unread), "files") as advance:
+        paths = [audio.root / entry.path for entry in unread]
+        for entry, content in zip(unread, in_threads(read_content, paths, advance), strict=True):
+            contents[entry.path] = content
+    fresh = {entry.path for entry in unread}
+
+    judge = Judge(audio, deployments, _summaries(audio.root, cards))
+    for entry in cards.entries:
+        before = None if entry.path in fresh else earlier[entry.path].content_xxh3
+        judge.add(entry, stamps[entry.path], contents[entry.path], before)
+    rows = with_copies(audio.root, judge.rows)
+    known_clicks = {
+        path: row.clicks_per_second for path, row in earlier.items() if path not in fresh
+    }
+    rows = _with_clicks(audio.root, rows, judge.audiomoths, known_clicks)
+    channels = {
+        path: stamp.channel
+        for path, stamp in stamps.items()
+        if isinstance(stamp, Stamp) and stamp.channel is not None
+    }
+    lines = [stray_line(stray) for stray in (*cards.strays, *cards.pending)]
+    lines += judge.lines(rows)
+    lines += lines_of_copies(rows)
+    lines += overlaps(rows, channels)
+    lines += gaps(rows)
+    lines += low_batteries(rows, judge.audiomoths)
+    lines += lines_of_clicks(rows)
+    return rows, lines, len(unread)
+
+
+def _summaries(root: Path, cards: Cards) -> dict[str, Summary]:
+    """What the Song Meters say of themselves, by recorder."""
+    found: dict[str, list[SummaryLine]] = {}
+    for recorder, path in cards.summaries:
+        # What cannot be read tells nothing; the recordings beside it do without.
+        with suppress(OSError):
+            found.setdefault(recorder, []).extend(read_summary(root / path))
+    return {recorder: Summary(lines) for recorder, lines in found.items()}
+
+
+def _with_clicks(
+    root: Path,
+    rows: Sequence[Recording],
+    audiomoths: set[str],
+    known: Mapping[str, float | None],
+) -> list[Recording]:
+    """Listen for clicks in one recording of each AudioMoth's day; a card clicks all day or not at all."""
+    moths = (row for row in rows if row.recording in audiomoths)
+    wanted = [row.recording for row in first_of_each_day(moths, CLICK_SECONDS)]
+    rates = {path: rate for path in wanted if (rate := known.get(path)) is not None}
+    unknown = [path for path in wanted if path not in rates]
+    heard = in_threads(listen_for_clicks, [root / path for path in unknown])
+    rates.update(zip(unknown, heard, strict=True))
+    return [
+        row if row.recording not in rates else replace(row, clicks_per_second=rates[row.recording])
+        for row in rows
+    ]
 
 
 def _walk(audio: Audio) -> Cards:
@@ -240,75 +315,3 @@ def _nothing(audio: Audio, cards: Cards, found: str) -> DawnChorusError:
         "set audio.root to the folder that holds one folder per recorder, and audio.pattern if the names "
         "follow another convention",
     )
-
-
-def _row(
-    entry: Entry, stamp: Stamp | NameFault, content: Content, deployments: Deployments
-) -> tuple[Recording, list[FaultLine]]:
-    """Put together what name, header and deployments say of one file."""
-    start = start_of(entry.recorder, stamp, content.header, deployments)
-    faults = [] if content.fault is None else [content.fault]
-    # Of a file with nothing in it, the clock is of no interest.
-    if content.fault is None or FAULTS[content.fault[0]].status != "set aside":
-        if isinstance(start, NameFault):
-            faults.append((start.code, f"{FAULTS[start.code].meaning}: {start.particulars}"))
-        elif start.code is not None:
-            faults.append((start.code, FAULTS[start.code].meaning))
-    faults.sort(key=lambda fault: WORST.index(FAULTS[fault[0]].status))
-    code, reason = faults[0] if faults else (None, None)
-    # What is wrong besides does not matter to a file that is set aside.
-    status: Status = "ok" if code is None else FAULTS[code].status
-    overriding = FAULTS[code].action if code is not None and status == "set aside" else None
-    began = start if isinstance(start, Start) else None
-    deployment = began.deployment if began is not None else None
-    latitude, longitude = (began.place if began is not None else None) or (None, None)
-    row = Recording(
-        recording=entry.path,
-        recorder=entry.recorder,
-        date=began.date if began is not None else None,
-        start_utc=began.utc if began is not None else None,
-        utc_offset_minutes=round(began.offset / MINUTE) if began is not None else None,
-        duration_s=content.frames / content.sample_rate if content.sample_rate else 0.0,
-        frames=content.frames,
-        sample_rate=content.sample_rate,
-        channels=content.channels,
-        format=content.format,
-        convention=began.convention if began is not None else None,
-        size_bytes=entry.size_bytes,
-        mtime_ns=entry.mtime_ns,
-        deployment=deployment.deployment if deployment is not None else None,
-        location=deployment.location if deployment is not None else None,
-        latitude=latitude,
-        longitude=longitude,
-        habitat=deployment.habitat if deployment is not None else None,
-        timezone=began.timezone if began is not None else None,
-        status=status,
-        code=code,
-        reason=reason,
-    )
-    lines = [
-        FaultLine.of(entry.path, entry.recorder, row.date, *fault, overriding) for fault in faults
-    ]
-    return row, lines
-
-
-def _stray_line(stray: Stray) -> FaultLine:
-    reason = f"{FAULTS[stray.code].meaning}: {stray.particulars}"
-    return FaultLine.of(stray.path, stray.recorder, None, stray.code, reason)
-
-
-def _uncovered(rows: Iterable[Recording], deployments: Deployments) -> list[FaultLine]:
-    """One line per recorder that the deployments do not know, or per day that they do not cover."""
-    if not len(deployments):
-        return []
-    lines = set()
-    for row in rows:
-        if row.date is not None and row.deployment is None:
-            is_known = bool(deployments.of(row.recorder))
-            reason = (
-                "its deployments leave out this day" if is_known else "recorder not in the table"
-            )
-            date = row.date if is_known else None
-            told = f"{FAULTS['DC011'].meaning}: {reason}"
-            lines.add(FaultLine.of(row.recorder, row.recorder, date, "DC011", told))
-    return list(lines)

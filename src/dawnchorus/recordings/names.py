@@ -49,15 +49,19 @@ class Stamp:
         Which convention the name follows.
     place : tuple of (latitude, longitude) or None
         Where a name carries it (Frontier Labs).
-    code : str or None
-        A fault that was mended (``FL008``).
+    codes : tuple of str
+        What is odd about the name, though it was read (``FL004``, ``FL008``, ``OA003``).
+    channel : str or None
+        The channel of a recorder that writes one file per channel (``0``, ``1``) or says that it
+        wrote both (``0+1``).
     """
 
     clock: datetime
     offset: timedelta | None
     convention: Convention
     place: tuple[float, float] | None = None
-    code: str | None = None
+    codes: tuple[str, ...] = ()
+    channel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,10 @@ _DATE, _TIME = r"(?P<date>\d{8})", r"(?P<time>\d{6})"
 _FRACTION = r"(?:[_.](?P<fraction>\d{3}|\d{6}))?"
 _OFFSET = r"(?P<offset>Z|[+-]\d{4}|[+-]\d\d:\d\d|[+-]\d\d(?=[_ ]|$))"
 _DEGREES = r"\d+(?:\.\d+)?"
-_PLACE = rf"\[(?P<latitude>[+-]?{_DEGREES})(?:[ ,]+|(?=[+-]))(?P<longitude>[+-]?{_DEGREES})\]"
+_PLACE = (
+    rf"(?P<brackets>\[)(?P<latitude>[+-]?{_DEGREES})(?:[ ,]+|(?=[+-]))"
+    rf"(?P<longitude>[+-]?{_DEGREES})\]"
+)
 
 
 def _convention(expression: str) -> re.Pattern[str]:
@@ -91,7 +98,7 @@ _FRONTIER_LABS_SPAN = _convention(
     rf"S{_DATE}T{_TIME}(?:\.(?P<fraction>\d{{1,6}}))?{_OFFSET}_E\d{{8}}T\d{{6}}[^_]*"
     rf"(?:_(?P<latitude>[+-]{_DEGREES})(?P<longitude>[+-]{_DEGREES}))?(?:_.*)?"
 )
-_SONG_METER = _convention(rf".+?(?:_(?:0\+1|[01]))?[_$]{_DATE}[_$]{_TIME}{_FRACTION}")
+_SONG_METER = _convention(rf".+?(?:_(?P<channel>0\+1|[01]))?[_$]{_DATE}[_$]{_TIME}{_FRACTION}")
 _ANY_DATE = _convention(r"(?<!\d)(?:19|20)\d{6}(?!\d)|(?<!\d)(?:19|20)\d\d[-.]\d\d[-.]\d\d(?!\d)")
 
 
@@ -124,7 +131,7 @@ def _from_convention(stem: str) -> Stamp | NameFault:
     if (found := _AUDIOMOTH.fullmatch(stem)) is not None:
         return _stamp(found.groupdict(), "audiomoth", timedelta(0))
     if (clock := _unix_time(stem)) is not None:
-        return Stamp(clock, timedelta(0), "audiomoth-hex")
+        return Stamp(clock, timedelta(0), "audiomoth-hex", codes=("OA003",))
     found = _FRONTIER_LABS.fullmatch(stem) or _FRONTIER_LABS_SPAN.fullmatch(stem)
     if found is not None:
         return _from_frontier_labs(found.groupdict())
@@ -168,9 +175,9 @@ def _from_pattern(found: re.Match[str]) -> Stamp | NameFault:
 
 def _from_frontier_labs(groups: Mapping[str, str | None]) -> Stamp | NameFault:
     date, time = groups["date"] or "", groups["time"] or ""
-    mended = None
+    codes: tuple[str, ...] = ()
     if " " in date or " " in time:
-        mended = "FL008"
+        codes = ("FL008",)
         date, time = date.replace(" ", "0"), time.replace(" ", "0")
     offset = None
     if groups.get("offset"):
@@ -183,8 +190,10 @@ def _from_frontier_labs(groups: Mapping[str, str | None]) -> Stamp | NameFault:
         longitude = float(groups["longitude"] or "")
         if abs(latitude) <= 90 and abs(longitude) <= 180:
             place = (latitude, longitude)
+    if groups.get("brackets"):
+        codes = ("FL004", *codes)
     told = {"date": date, "time": time, "fraction": groups.get("fraction")}
-    return _stamp(told, "frontier-labs", offset, place, mended)
+    return _stamp(told, "frontier-labs", offset, place, codes)
 
 
 def _stamp(
@@ -192,7 +201,7 @@ def _stamp(
     convention: Convention,
     offset: timedelta | None,
     place: tuple[float, float] | None = None,
-    code: str | None = None,
+    codes: tuple[str, ...] = (),
 ) -> Stamp | NameFault:
     date, time = groups["date"] or "", groups["time"] or ""
     microsecond = int((groups.get("fraction") or "0").ljust(6, "0"))
@@ -210,7 +219,7 @@ def _stamp(
         return NameFault("OE003", f"{date} {time}: {error}")
     if not 1970 <= clock.year <= 2200:
         return NameFault("OE003", f"{date} {time}: the year is beyond reason")
-    return Stamp(clock, offset, convention, place, code)
+    return Stamp(clock, offset, convention, place, codes, groups.get("channel"))
 
 
 def parse_offset(text: str) -> timedelta | None:

@@ -1,7 +1,7 @@
 """Opening many files, and not opening those that an earlier scan knows.
 
 In: the cards' entries and the rows of an earlier ``recordings.parquet``. Out: what each file's header
-says, as a :class:`Content`; the same whether it was read now or is remembered.
+and a look at its samples say, as a :class:`Content`; the same whether it was read now or is remembered.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from dawnchorus import progress
 from dawnchorus.recordings.cards import Entry
-from dawnchorus.recordings.clock import HEADER, HeaderClock, header_clock
+from dawnchorus.recordings.clock import HeaderClock, header_clock
 from dawnchorus.recordings.headers import read_riff
-from dawnchorus.recordings.names import NameFault, Stamp
+from dawnchorus.recordings.look import clicks_per_second, look
+from dawnchorus.recordings.metadata import SILENT, Metadata, metadata_of
 from dawnchorus.recordings.sound import AudioFault, inspect
 from dawnchorus.recordings.table import Recording
 
@@ -25,8 +26,9 @@ THREADS = 16
 """Headers read at once: waiting for the disk or the network, hardly computing."""
 BATCH = 128
 """Files per task of a thread."""
-NOTHING_THERE = frozenset({"OE004", "OE005", "FL001", "FL003", "WA004", "DC002", "DC005"})
-"""Faults that stay as they are as long as the file does: it need not be opened again."""
+UNREADABLE = "DC006"
+"""A file that could not be opened may open the next time: it is not remembered."""
+MINUTE = timedelta(minutes=1)
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -37,12 +39,22 @@ class Content:
     """What one opening of a file tells."""
 
     frames: int = 0
+    promised_frames: int = 0
     sample_rate: int = 0
     channels: int = 0
     format: str = ""
     fault: tuple[str, str] | None = None
     """Code and reason."""
-    header: HeaderClock | None = None
+    metadata: Metadata = SILENT
+    clipped_share: float | None = None
+    constant_offset: float | None = None
+    quiet_share: float | None = None
+    look_xxh3: str | None = None
+
+    @property
+    def header(self) -> HeaderClock | None:
+        """What it says about the clock."""
+        return header_clock(self.metadata)
 
 
 def is_same(row: Recording, entry: Entry) -> bool:
@@ -52,34 +64,57 @@ def is_same(row: Recording, entry: Entry) -> bool:
 
 def is_settled(row: Recording) -> bool:
     """Tell whether a row holds all that opening the file again would tell."""
-    if row.convention == HEADER:
-        return False
-    return row.code is None or row.code in NOTHING_THERE
+    return row.content_code != UNREADABLE
 
 
-def clock_of(row: Recording, stamp: Stamp | NameFault) -> HeaderClock | None:
+def known_clock(row: Recording) -> HeaderClock | None:
     """What the header said of the clock, from the row of an earlier scan."""
-    if isinstance(stamp, NameFault) or row.start_utc is None or stamp.convention != "audiomoth":
+    if row.header_clock is None:
         return None
-    offset = stamp.clock - row.start_utc.astimezone(UTC).replace(tzinfo=None)
-    if row.convention != stamp.convention or abs(offset) > timedelta(hours=14):
-        return None
-    return HeaderClock(stamp.clock, offset)
+    minutes = row.header_offset_minutes
+    return HeaderClock(row.header_clock, None if minutes is None else minutes * MINUTE)
 
 
-def known_content(row: Recording, stamp: Stamp | NameFault) -> Content:
+def known_content(row: Recording) -> Content:
     """Return what the file said when it was last opened."""
-    fault = None if row.code is None else (row.code, row.reason or "")
-    clock = clock_of(row, stamp)
-    return Content(row.frames, row.sample_rate, row.channels, row.format, fault, clock)
+    clock = known_clock(row)
+    place = None
+    if row.header_latitude is not None and row.header_longitude is not None:
+        place = (row.header_latitude, row.header_longitude)
+    return Content(
+        frames=row.frames,
+        promised_frames=row.promised_frames,
+        sample_rate=row.sample_rate,
+        channels=row.channels,
+        format=row.format,
+        fault=None if row.content_code is None else (row.content_code, row.content_reason or ""),
+        metadata=Metadata(
+            clock=None if clock is None else clock.clock,
+            offset=None if clock is None else clock.offset,
+            device=row.device,
+            place=place,
+            battery_v=row.header_battery_v,
+            temperature_c=row.header_temperature_c,
+            is_low_battery=row.header_low_battery,
+        ),
+        clipped_share=row.clipped_share,
+        constant_offset=row.constant_offset,
+        quiet_share=row.quiet_share,
+        look_xxh3=row.look_xxh3,
+    )
+
+
+def read_metadata(path: Path | str) -> Metadata:
+    """Read only what the recorder says of itself in the header."""
+    try:
+        return metadata_of(read_riff(path))
+    except OSError:
+        return SILENT  # scan names it (DC006); the name alone is believed
 
 
 def read_clock(path: Path | str) -> HeaderClock | None:
     """Read only what the header says about the clock."""
-    try:
-        return header_clock(read_riff(path))
-    except OSError:
-        return None  # scan names it (DC006); the name alone is believed
+    return header_clock(read_metadata(path))
 
 
 def read_content(path: Path) -> Content:
@@ -87,16 +122,37 @@ def read_content(path: Path) -> Content:
     try:
         sound = inspect(path)
     except AudioFault as fault:
-        return Content(fault=(fault.code, fault.reason), header=read_clock(path))
+        return Content(fault=(fault.code, fault.reason), metadata=read_metadata(path))
     noted = None if sound.fault is None else (sound.fault[0], AudioFault(*sound.fault).reason)
+    told = metadata_of(sound.riff)
+    common = {
+        "frames": sound.frames,
+        "promised_frames": max(sound.frames, sound.promised_frames),
+        "sample_rate": sound.sample_rate,
+        "channels": sound.channels,
+        "format": sound.format,
+        "metadata": told,
+    }
+    try:
+        seen = look(path, sound)
+    except AudioFault as fault:
+        return Content(**common, fault=(fault.code, fault.reason))  # type: ignore[arg-type]
     return Content(
-        sound.frames,
-        sound.sample_rate,
-        sound.channels,
-        sound.format,
-        noted,
-        header_clock(sound.riff),
+        **common,  # type: ignore[arg-type]
+        fault=noted,
+        clipped_share=seen.clipped_share,
+        constant_offset=seen.constant_offset,
+        quiet_share=seen.quiet_share,
+        look_xxh3=seen.digest,
     )
+
+
+def listen_for_clicks(path: Path) -> float:
+    """Return how often a recording clicks; 0 also where it cannot be read any more."""
+    try:
+        return clicks_per_second(path, inspect(path))
+    except AudioFault:
+        return 0.0
 
 
 def in_threads(

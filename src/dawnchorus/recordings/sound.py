@@ -25,6 +25,10 @@ DECODED_AT_ONCE = 1 << 18
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 PREALLOCATED = 44
 """Bytes of samples that a pre-allocated file of a Frontier Labs recorder claims (FL003)."""
+MUCH = 4096
+"""Bytes behind the samples that are more than a writer's untidiness, if no chunk explains them."""
+SEARCHED_AT_ONCE = 1 << 20
+"""Bytes read at once where the end of the samples is looked for."""
 
 SLOWEST, FASTEST = 100, 1_000_000
 """Hertz; the header of a bat recorder says 500,000, a broken one anything: memory must not follow it."""
@@ -81,7 +85,8 @@ class Sound:
     promised_frames : int
         Frames that the header promises.
     fault : tuple of (code, particulars) or None
-        What is wrong although frames can be read: ``DC001``, ``FL005`` or ``FL012``.
+        What is wrong although frames can be read: ``DC001``, ``FL003``, ``FL005``, ``FL010``, ``FL012`` or
+        ``DC018``.
     raw : tuple of (byte offset, bytes) or None
         Where the samples lie if the header must be passed over.
     """
@@ -118,7 +123,7 @@ def inspect(path: Path) -> Sound:
     except OSError as error:
         raise AudioFault("DC006", error.strerror or type(error).__name__) from None
     if riff is not None:
-        lying = _passed_over(path, riff)
+        lying = _salvaged(path, riff)
         if lying is not None:
             return lying
     try:
@@ -233,34 +238,73 @@ _LINEAR = {(PCM, 8): "PCM_U8", (PCM, 16): "PCM_16", (PCM, 24): "PCM_24", (PCM, 3
 }
 
 
-def _passed_over(path: Path, riff: Riff) -> Sound | None:
-    """Salvage a WAVE file whose header denies samples that are there (FL012), or name FL003."""
+def _salvaged(path: Path, riff: Riff) -> Sound | None:
+    """Find samples that a WAVE file's header denies: FL012 (size 0), FL003 (size 44), DC018 (too small).
+
+    Space that was reserved but not written is not taken for silence: samples end at the last byte that is
+    not zero.
+    """
     subtype = _LINEAR.get((riff.format_tag, riff.bits))
     if riff.data_offset is None or subtype is None or riff.channels == 0:
         return None
-    if not SLOWEST <= riff.sample_rate <= FASTEST:
+    if not SLOWEST <= riff.sample_rate <= FASTEST or _is_explained(riff):
         return None
-    behind = riff.file_bytes - riff.data_offset
-    if riff.promised_bytes not in (0, PREALLOCATED) or behind <= 2 * PREALLOCATED:
-        return None
-    after = riff.chunks[riff.chunks.index("data") + 1 :]
-    if after and after[0] in KNOWN_CHUNKS:  # honest: metadata follow an empty or tiny data chunk
-        return None
-    if _is_zero(path, riff.data_offset + riff.promised_bytes):
-        raise AudioFault("FL003", f"{behind:,} bytes of zeros")
-    if riff.promised_bytes == PREALLOCATED:
-        return None
-    frames = behind // riff.frame_bytes
+    end = _end_of_content(path, max(riff.data_end, riff.data_offset))
+    is_blank = riff.promised_bytes in (0, PREALLOCATED)
+    if end <= riff.data_end:
+        if is_blank:
+            raise AudioFault("FL003", f"{riff.file_bytes - riff.data_offset:,} bytes of zeros")
+        return None  # the samples are where the header says; zeros fill the file up
+    frames = -(-(end - riff.data_offset) // riff.frame_bytes)
+    frames = min(frames, (riff.file_bytes - riff.data_offset) // riff.frame_bytes)
+    zeros = riff.file_bytes - riff.data_offset - frames * riff.frame_bytes
+    found = f"{frames:,} frames found"
+    if riff.promised_bytes == PREALLOCATED or (is_blank and zeros >= MUCH):
+        fault = ("FL003", f"{found}, then {zeros:,} bytes of zeros")
+    elif is_blank:
+        fault = ("FL012", found)
+    else:
+        fault = ("DC018", f"{found}, {riff.promised_bytes // riff.frame_bytes:,} promised")
     return Sound(
         frames,
         frames,
         riff.sample_rate,
         riff.channels,
         f"WAV {subtype}",
-        fault=("FL012", f"{frames:,} frames found"),
+        fault=fault,
         raw=(riff.data_offset, frames * riff.frame_bytes),
         riff=riff,
     )
+
+
+def _is_explained(riff: Riff) -> bool:
+    """Tell whether chunks account for the bytes behind the samples (or there are hardly any)."""
+    behind = riff.file_bytes - riff.data_end
+    after = riff.chunks[riff.chunks.index("data") + 1 :]
+    if riff.promised_bytes in (0, PREALLOCATED):
+        # Honest, if metadata follow an empty or tiny data chunk.
+        return behind + riff.promised_bytes <= 2 * PREALLOCATED or bool(
+            after and after[0] in KNOWN_CHUNKS
+        )
+    if behind <= MUCH:
+        return True
+    return bool(after) and (
+        after[0] in KNOWN_CHUNKS or riff.file_bytes <= riff.walked <= riff.file_bytes + 1
+    )
+
+
+def _end_of_content(path: Path, start: int) -> int:
+    """Return the byte behind the last one that is not zero; ``start`` if there is none from there on."""
+    with path.open("rb", buffering=0) as handle:
+        end = handle.seek(0, io.SEEK_END)
+        while end > start:
+            begin = max(start, end - SEARCHED_AT_ONCE)
+            handle.seek(begin)
+            kept = handle.read(end - begin).rstrip(b"\0")
+            if kept:
+                return begin + len(kept)
+            end = begin
+    return start
 
 
 def _is_zero(path: Path, start: int = 0, spots: int = 64, span: int = 4096) -> bool:

@@ -7,7 +7,7 @@ small enough that the recordings of one day are found without reading the season
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
@@ -22,7 +22,7 @@ from dawnchorus.results import RecorderDay, publishing
 ROWS_PER_GROUP = 2048
 """Some 40 recorder-days: a day is read from one or two groups, and a season has few groups."""
 
-EDITION, EDITION_KEY = 1, "dawnchorus.recordings.edition"
+EDITION, EDITION_KEY = 2, "dawnchorus.recordings.edition"
 """Raise the edition when headers come to be read otherwise: rows of another are not reused."""
 
 
@@ -43,6 +43,8 @@ class Recording:
     """Of the good samples."""
     frames: int
     """Good samples per channel."""
+    promised_frames: int
+    """Samples per channel that the header promises; what exceeds ``frames`` is missing on the card."""
     sample_rate: int
     """Hertz; 0 if unreadable, as channels."""
     channels: int
@@ -57,13 +59,47 @@ class Recording:
     location: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+    """Degrees: of the deployment, else in the name, the header or the recorder's summary."""
     habitat: str | None = None
     timezone: str | None = None
     """IANA name by which the local date was found; None if the clock's own offset was."""
     status: Status = "ok"
     code: str | None = None
-    """Key of :data:`~dawnchorus.recordings.faults.FAULTS`."""
+    """The worst that is wrong: key of :data:`~dawnchorus.recordings.faults.FAULTS`."""
     reason: str | None = None
+    device: str | None = None
+    """Serial number in the header."""
+    battery_v: float | None = None
+    """Volts, from the header or the recorder's summary."""
+    temperature_c: float | None = None
+    """Degrees Celsius, likewise."""
+    clipped_share: float | None = None
+    """Share of the samples looked at that stand at full scale (see
+    :mod:`~dawnchorus.recordings.look`)."""
+    constant_offset: float | None = None
+    """Mean of the samples looked at; full scale is 1."""
+    clicks_per_second: float | None = None
+    """Of the clicks of a memory card, in the first long recording of an AudioMoth's day; 0: none."""
+    duplicate_of: str | None = None
+    """Another recording with the same content."""
+    content_code: str | None = None
+    content_reason: str | None = None
+    """What is wrong with the content alone, whatever name and neighbours say."""
+    content_xxh3: str | None = None
+    """XXH3-128 of all bytes, where another file looks the same."""
+    look_xxh3: str | None = None
+    """XXH3-128 of the samples looked at."""
+    quiet_share: float | None = None
+    """Share of the stretches looked at that are much quieter than the others."""
+    header_clock: datetime | None = None
+    """The header's clock reading, naive."""
+    header_offset_minutes: int | None = None
+    """Its offset from UTC."""
+    header_latitude: float | None = None
+    header_longitude: float | None = None
+    header_battery_v: float | None = None
+    header_temperature_c: float | None = None
+    header_low_battery: bool = False
 
     @property
     def is_usable(self) -> bool:
@@ -76,29 +112,24 @@ class Recording:
         return None if self.date is None else RecorderDay(self.recorder, self.date)
 
 
-SCHEMA: dict[str, Any] = {
-    "recording": pl.String,
-    "recorder": pl.String,
-    "date": pl.String,
+_TYPES: dict[str, Any] = {
+    "str": pl.String,
+    "str | None": pl.String,
+    "Status": pl.String,
+    "float": pl.Float64,
+    "float | None": pl.Float64,
+    "int": pl.Int64,
+    "int | None": pl.Int32,
+    "bool": pl.Boolean,
+    "datetime | None": pl.Datetime("us"),
+}
+_SPECIAL: dict[str, Any] = {
     "start_utc": pl.Datetime("us", "UTC"),
-    "utc_offset_minutes": pl.Int16,
-    "duration_s": pl.Float64,
-    "frames": pl.Int64,
     "sample_rate": pl.Int32,
     "channels": pl.Int16,
-    "format": pl.String,
-    "convention": pl.String,
-    "size_bytes": pl.Int64,
-    "mtime_ns": pl.Int64,
-    "deployment": pl.String,
-    "location": pl.String,
-    "latitude": pl.Float64,
-    "longitude": pl.Float64,
-    "habitat": pl.String,
-    "timezone": pl.String,
-    "status": pl.String,
-    "code": pl.String,
-    "reason": pl.String,
+}
+SCHEMA: dict[str, Any] = {
+    field.name: _SPECIAL.get(field.name, _TYPES[str(field.type)]) for field in fields(Recording)
 }
 """Columns and types of the table; the fields of :class:`Recording` in their order."""
 
@@ -109,7 +140,14 @@ def write_recordings(table: Path, recordings: Iterable[Recording]) -> None:
     """Publish ``recordings.parquet``; the same recordings in any order give the same bytes."""
     # attrgetter: dataclasses.astuple copies every value, which takes seconds for a season.
     values = attrgetter(*SCHEMA)
-    frame = pl.DataFrame([values(row) for row in recordings], schema=SCHEMA, orient="row")
+    columns = zip(*map(values, recordings), strict=True)
+    frame = pl.DataFrame(
+        [
+            pl.Series(name, column, dtype=kind, strict=True)
+            for (name, kind), column in zip(SCHEMA.items(), columns, strict=False)
+        ]
+        or SCHEMA
+    )
     frame = frame.sort(ORDER, nulls_last=True)
     metadata = {EDITION_KEY: str(EDITION)}
     with publishing(table) as partial:

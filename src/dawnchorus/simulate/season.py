@@ -101,9 +101,10 @@ def make_day(out: Path, plan: SeasonPlan, number: int, day: int) -> int:
         return len(planned)
     if plan.tiny:
         # Not digital silence, which a scan may rightly take for a fault.
-        hiss = plan.random(SOUND, number).standard_normal(TINY_FRAMES, dtype=np.float32)
-        content = to_int16(hiss * np.float32(10 ** (recorder.floor_db / 20))).tobytes()
+        random = plan.random(SOUND, number, day)
         for recording in planned:
+            hiss = random.standard_normal(TINY_FRAMES, dtype=np.float32)
+            content = to_int16(hiss * np.float32(10 ** (recorder.floor_db / 20))).tobytes()
             with _new_file(out / "cards" / recording.path) as file:
                 file.write(recording.header + content)
         return len(planned)
