@@ -29,6 +29,10 @@ MARGIN_DB = 9.0
 """Decibels above the medians that noise rarely reaches."""
 
 
+_CELLS = 128
+"""Cells whose count fits into a byte, so that counting is as wide as comparing."""
+
+
 @compiled
 def _median(row: NDArray[np.uint8]) -> int:
     """Return the lower median: halving finds the smallest value that half of the cells do not exceed."""
@@ -36,8 +40,11 @@ def _median(row: NDArray[np.uint8]) -> int:
     while low < high:
         middle = (low + high) >> 1
         bound, at_most = np.uint8(middle), 0
-        for j in range(row.size):
-            at_most += row[j] <= bound
+        for start in range(0, row.size, _CELLS):
+            counted = np.uint8(0)
+            for j in range(start, min(start + _CELLS, row.size)):
+                counted = np.uint8(counted + np.uint8(row[j] <= bound))
+            at_most += int(counted)
         if 2 * at_most >= row.size:
             high = middle
         else:
@@ -46,33 +53,38 @@ def _median(row: NDArray[np.uint8]) -> int:
 
 
 @compiled
-def _broadband(rest: NDArray[np.int16], broadband: NDArray[np.int16]) -> None:
-    """Fill each frame's lower median over the bands, if positive: the same halving, side by side.
+def _broadband(rest: NDArray[np.uint8], broadband: NDArray[np.uint8]) -> None:
+    """Fill each frame's lower median over the bands: the same halving, side by side.
 
     Parameters
     ----------
-    rest : int16 (mels, frames)
-    broadband : int16 (frames,)
+    rest : uint8 (mels, frames)
+    broadband : uint8 (frames,)
         Filled.
     """
     mels, frames = rest.shape
-    lower = np.zeros(frames, np.int16)  # starting at 0 leaves negative medians there
+    lower = np.zeros(frames, np.uint8)
     upper = broadband
     upper[:] = 255
-    middle = np.empty(frames, np.int16)
-    at_most = np.empty(frames, np.int16)
+    middle = np.empty(frames, np.uint8)
+    counted = np.empty(frames, np.uint8)
+    at_most = np.empty(frames, np.int32)
     for _ in range(8):
         for j in range(frames):
-            middle[j] = (lower[j] + upper[j]) >> 1
+            middle[j] = np.uint8(lower[j] + ((upper[j] - lower[j]) >> 1))
             at_most[j] = 0
-        for band in range(mels):
+        for start in range(0, mels, _CELLS):
+            counted[:] = 0
+            for band in range(start, min(start + _CELLS, mels)):
+                for j in range(frames):
+                    counted[j] += np.uint8(rest[band, j] <= middle[j])
             for j in range(frames):
-                at_most[j] += np.int16(rest[band, j] <= middle[j])
+                at_most[j] += np.int32(counted[j])
         for j in range(frames):
             if 2 * at_most[j] >= mels:
                 upper[j] = middle[j]
             else:
-                lower[j] = min(middle[j] + 1, upper[j])
+                lower[j] = min(np.uint8(middle[j] + 1), upper[j])
 
 
 @compiled
@@ -83,7 +95,7 @@ def excess(codes: NDArray[np.uint8], margin: int) -> int:
     ----------
     codes : uint8 (mels, frames)
     margin : int
-        In codes.
+        In codes, 0 to 256.
 
     Returns
     -------
@@ -91,19 +103,26 @@ def excess(codes: NDArray[np.uint8], margin: int) -> int:
         In codes.
     """
     mels, frames = codes.shape
-    rest = np.empty((mels, frames), np.int16)
+    # What lies below its band's median counts as 0: nothing below it can stand out, and a frame's
+    # median only counts if positive.
+    rest = np.empty((mels, frames), np.uint8)
     for band in range(mels):
-        median = np.int16(_median(codes[band]))
+        median = np.uint8(_median(codes[band]))
         for j in range(frames):
-            rest[band, j] = np.int16(codes[band, j]) - median
+            code = codes[band, j]
+            rest[band, j] = np.uint8(code - median) if code > median else np.uint8(0)
+    broadband = np.empty(frames, np.uint8)
+    _broadband(rest, broadband)
     threshold = np.empty(frames, np.int16)
-    _broadband(rest, threshold)
     for j in range(frames):
-        threshold[j] += margin
-    total = 0
+        threshold[j] = np.int16(broadband[j]) + margin
+    over = np.zeros(frames, np.int32)
     for band in range(mels):
         for j in range(frames):
-            total += max(rest[band, j] - threshold[j], 0)
+            over[j] += np.int32(max(np.int16(rest[band, j]) - threshold[j], 0))
+    total = 0
+    for j in range(frames):
+        total += over[j]
     return total
 
 

@@ -16,9 +16,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dawnchorus.spectrograms.lanes import LANES, all_of, load, store
+
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-_LANES = 32
+_AT_ONCE = 4 * LANES
 _STRIDE = 4096
 
 LOG2_COEFFICIENTS = (
@@ -103,8 +105,8 @@ def encode(
 
     Parameters
     ----------
-    bands : float32 (mels, frames)
-    bits : int32 (mels, frames)
+    bands : float32 (mels, at least frames)
+    bits : int32, as large
         The same memory as ``bands``.
     codes_per_octave, code_of_one : float
         Codes per doubling of the power, and the (fractional) code of power 1.
@@ -118,7 +120,7 @@ def encode(
     tuple of int
         How many lay so low, and so high, that they were clipped.
     """
-    mels, frames = bands.shape
+    mels, frames = codes.shape
     c0, c1, c2, c3 = polynomial[0], polynomial[1], polynomial[2], polynomial[3]
     c4, c5, c6, c7 = polynomial[4], polynomial[5], polynomial[6], polynomial[7]
     magnitude_mask, mantissa_mask = np.int32(0x7FFFFFFF), np.int32(0x007FFFFF)
@@ -128,7 +130,9 @@ def encode(
     mantissa_of = np.empty(frames, np.int32)
     mantissa = mantissa_of.view(np.float32)
     exponent = np.empty(frames, np.float32)
-    low, high = 0, 0
+    whole = np.empty(frames, np.int32)
+    # Counted frame by frame, as wide as the values: one running sum would halve the pace.
+    low, high = np.zeros(frames, np.int32), np.zeros(frames, np.int32)
     for band in range(mels):
         for j in range(frames):
             pattern = bits[band, j] & magnitude_mask
@@ -140,28 +144,36 @@ def encode(
                 c0 + x * (c1 + x * (c2 + x * (c3 + x * (c4 + x * (c5 + x * (c6 + x * c7))))))
             )
             value = log2 * codes_per_octave + rounding
-            low += value < zero
-            high += value >= limit
+            low[j] += np.int32(value < zero)
+            high[j] += np.int32(value >= limit)
             value = zero if value < zero else value
             value = limit if value > limit else value
-            codes[band, j] = np.uint8(min(np.int32(value), np.int32(255)))
-    return low, high
+            whole[j] = min(np.int32(value), np.int32(255))
+        for j in range(frames):
+            codes[band, j] = np.uint8(whole[j])
+    return low.sum(), high.sum()
 
 
 @compiled
 def mean_square(samples: NDArray[np.float32]) -> float:
     """Return the mean of the squares; float32 within stretches of 4096, float64 over them."""
     total = 0.0
-    lanes = np.empty(_LANES, np.float32)
     size = samples.size
-    for start in range(0, size - size % _LANES, _STRIDE):
-        lanes[:] = np.float32(0)
-        stop = min(start + _STRIDE, size - size % _LANES)
-        for at in range(start, stop, _LANES):
-            for lane in range(_LANES):
-                lanes[lane] += samples[at + lane] * samples[at + lane]
-        for lane in range(_LANES):
-            total += np.float64(lanes[lane])
-    for at in range(size - size % _LANES, size):
+    whole = size - size % _AT_ONCE
+    sums = np.empty(_AT_ONCE, np.float32)
+    for start in range(0, whole, _STRIDE):
+        a = all_of(np.float32(0))
+        b, c, d = a, a, a
+        for at in range(start, min(start + _STRIDE, whole), _AT_ONCE):
+            w, x = load(samples, at), load(samples, at + LANES)
+            y, z = load(samples, at + 2 * LANES), load(samples, at + 3 * LANES)
+            a, b, c, d = a + w * w, b + x * x, c + y * y, d + z * z
+        store(sums, 0, a)
+        store(sums, LANES, b)
+        store(sums, 2 * LANES, c)
+        store(sums, 3 * LANES, d)
+        for number in sums:
+            total += np.float64(number)
+    for at in range(whole, size):
         total += np.float64(samples[at]) * np.float64(samples[at])
     return total / size

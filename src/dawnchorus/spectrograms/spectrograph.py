@@ -3,8 +3,9 @@
 In: blocks of windows as float32. Out: :class:`Spectra`. It computes what
 :mod:`dawnchorus.spectrograms.mel` defines, several thousand times faster than real time on one core:
 
-- the Fourier transform (``scipy.fft``, float32) reads the overlapping frames where they lie and
-  writes its result with the frames last, so nothing is copied or transposed around it;
+- the Fourier transform reads the overlapping frames where they lie, eight at a time, and leaves its
+  result in the cache with the frames last (``fourier``; where ``n_fft`` is no power of two,
+  ``scipy.fft``, a window at a time);
 - the Hann window is applied to the spectrum, to the bins that are needed;
 - each bin adds to the two triangles it lies under, instead of a dense matrix product;
 - logarithm, rounding and clipping are one loop without a call.
@@ -24,7 +25,9 @@ from numpy.typing import NDArray
 from dawnchorus.config import Spectrogram
 from dawnchorus.spectrograms import mel
 from dawnchorus.spectrograms.activity import activity
+from dawnchorus.spectrograms.fourier import band_powers_of_window, transformable, twiddles
 from dawnchorus.spectrograms.kernels import LOG2_COEFFICIENTS, band_powers, encode, mean_square
+from dawnchorus.spectrograms.lanes import LANES
 
 LEVEL_FLOOR_DB = -200.0
 """Level of digital silence; the softest 16-bit window that is not silent has -139 dB."""
@@ -85,6 +88,7 @@ class Spectrograph:
         self._codes_per_octave = np.float32(10.0 * np.log10(2.0) / coding.step)
         scale_db = 10.0 * np.log10(mel.power_scale(spectrogram.n_fft))
         self._code_of_one = np.float32((scale_db - coding.minimum) / coding.step)
+        self._circle = twiddles(spectrogram.n_fft) if transformable(spectrogram.n_fft) else None
         self._group = max(1, min(spectrogram.frames, TRANSFORM_SAMPLES // spectrogram.n_fft))
 
     def __call__(self, samples: NDArray[np.float32]) -> Spectra:
@@ -109,48 +113,53 @@ class Spectrograph:
         codes = np.empty((count, settings.mels, settings.frames), np.uint8)
         level, active = np.empty(count, np.float32), np.empty(count, np.float32)
         low = high = broken = 0
-        framed = self._frames(samples)
         for window in range(count):
-            square, frames = mean_square(samples[window]), framed[window]
+            sound = np.ascontiguousarray(samples[window])
+            square = mean_square(sound)
             if not np.isfinite(square):
-                mended = _mended(samples[window])
-                square, frames = mean_square(mended), self._frames(mended[None])[0]
+                sound = _mended(sound)
+                square = mean_square(sound)
                 broken += 1
             level[window] = level_db(square)
-            window_low, window_high = self._encode(frames, codes[window])
+            window_low, window_high = self._encode(sound, codes[window])
             low += window_low
             high += window_high
             active[window] = activity(codes[window], settings.db_step)
         return Spectra(codes, level, active, low, high, broken)
 
-    def _frames(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return a view of the overlapping frames, (n, frames, n_fft)."""
-        settings = self.settings
-        views = np.lib.stride_tricks.sliding_window_view(samples, settings.n_fft, axis=1)
-        return views[:, :: settings.hop_length][:, : settings.frames]
-
-    def _encode(self, frames: NDArray[np.float32], codes: NDArray[np.uint8]) -> tuple[int, int]:
+    def _encode(self, sound: NDArray[np.float32], codes: NDArray[np.uint8]) -> tuple[int, int]:
         """Fill the codes of one window; return how many were clipped below and above."""
+        bands = self._bands(sound)
+        return encode(
+            bands,
+            bands.view(np.int32),
+            self._codes_per_octave,
+            self._code_of_one,
+            LOG2_COEFFICIENTS,
+            codes,
+        )
+
+    def _bands(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the band powers of one window, (mels, at least frames)."""
         settings = self.settings
-        low = high = 0
+        triangles = self._first_bin, self._segment, self._rising, self._falling
+        if self._circle is not None:
+            width = -(-settings.frames // LANES) * LANES
+            bands = np.empty((settings.mels, width), np.float32)
+            band_powers_of_window(
+                sound, settings.hop_length, settings.frames, self._circle, *triangles, bands
+            )
+            return bands
+        bands = np.empty((settings.mels, settings.frames), np.float32)
+        views = np.lib.stride_tricks.sliding_window_view(sound, settings.n_fft)
+        frames = views[:: settings.hop_length][: settings.frames]
         for start in range(0, settings.frames, self._group):
             group = frames[start : start + self._group]
             spectrum = scipy.fft.rfft(group.T, axis=0, workers=1).view(np.float32)
-            bands = np.empty((settings.mels, len(group)), np.float32)
-            band_powers(
-                spectrum, self._first_bin, self._segment, self._rising, self._falling, bands
-            )
-            group_low, group_high = encode(
-                bands,
-                bands.view(np.int32),
-                self._codes_per_octave,
-                self._code_of_one,
-                LOG2_COEFFICIENTS,
-                codes[:, start : start + self._group],
-            )
-            low += group_low
-            high += group_high
-        return low, high
+            part = np.empty((settings.mels, len(group)), np.float32)
+            band_powers(spectrum, *triangles, part)
+            bands[:, start : start + self._group] = part
+        return bands
 
 
 def level_db(mean_square_value: float) -> float:
