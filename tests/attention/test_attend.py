@@ -178,8 +178,8 @@ def test_crafted_map_comes_back_in_hertz_and_seconds(
     assert boxes.select(here).unique(maintain_order=True).equals(windows.select(here))
     for row in boxes.iter_rows(named=True):
         at = (1, 2) if row["head"] != 3 else (0, 0)
-        assert row["low_hz"] == store.mel_low[16 * at[0]]
-        assert row["high_hz"] == store.mel_high[16 * at[0] + 15]
+        assert row["low_hz"] == store.band_low[16 * at[0]]
+        assert row["high_hz"] == store.band_high[16 * at[0] + 15]
         # Spectrogram frames run at 24 kHz, offsets at the recording's own 48 kHz.
         begin = row["offset"] / NATIVE_RATE + (at[1] * 16 * 256 + 128) / 24_000
         assert row["start_s"] == pytest.approx(begin, abs=1e-9)

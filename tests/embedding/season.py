@@ -90,7 +90,7 @@ class Season:
             for number in range(len(table.recordings)):
                 rows = table.recording == number
                 writer.append(
-                    Spectra(codes[rows], zeros[rows], zeros[rows], 0, 0, 0),
+                    Spectra(codes[rows], *[zeros[rows]] * 2, 0, 0, 0, *[zeros[rows]] * 3),
                     recording=number,
                     offset=table.offset[rows],
                     time=table.time[rows],

@@ -132,7 +132,9 @@ def test_open_look_and_hear(page: Page, season: Season) -> None:
           light.push(sum); }
         return light; }"""
     )
-    centres = season.open().spectrograms.store(season.results.days_with_receipts()[0]).mel_frequency
+    centres = (
+        season.open().spectrograms.store(season.results.days_with_receipts()[0]).band_frequency
+    )
     from_bottom = 1 - (int(np.argmax(rows)) + 0.5) / len(rows)
     heard = float(np.interp(from_bottom * 128 - 0.5, np.arange(128), centres))
     assert abs(heard - 4000) < 150

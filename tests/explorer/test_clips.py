@@ -106,7 +106,7 @@ def test_the_tone_is_bright_at_its_height(made: Season, window: int) -> None:
     store = drawer.store(day)
     assert picture.shape == (128, 256)
     from_bottom = 127 - int(picture.mean(axis=1).argmax())
-    nearest = int(np.abs(store.mel_frequency - hertz(window)).argmin())
+    nearest = int(np.abs(store.band_frequency - hertz(window)).argmin())
     assert abs(from_bottom - nearest) <= 1
     # All bands together hold the tone's 8000 / 32768 of full scale, -12.2 dB; the brightest one has
     # all of it or, with the tone between bands that are no wider than a bin of the FFT, about 4 dB less.

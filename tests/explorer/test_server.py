@@ -148,7 +148,7 @@ def test_points(client: TestClient) -> None:
     np.testing.assert_array_equal(found["x"], np.tile(np.arange(10), 3))
     np.testing.assert_array_equal(found["y"], np.repeat([0, 1, 2], 10))
     np.testing.assert_array_equal(found["cluster"], np.tile(np.arange(10) % 3, 3))
-    assert len(space["mel_frequency"]) == 128
+    assert len(space["band_frequency"]) == 128
     assert len(space["frame_time"]) == 256
 
 

@@ -39,12 +39,15 @@ def write_day(
     path = results.spectrograms(day)
     path.parent.mkdir(parents=True, exist_ok=True)
     names, first = [], 0
+    still = np.zeros(windows)
     with SpectrogramWriter(path, SHAPE, windows) as writer:
         for hour, count in sorted(hours.items()):
             rows = slice(first, first + count)
             start = np.datetime64(f"{day.date}T{hour:02d}:00:00", "us")
             writer.append(
-                Spectra(codes[rows], activity[rows] - 60, activity[rows], 0, 0, 0),
+                Spectra(
+                    codes[rows], activity[rows] - 60, activity[rows], 0, 0, 0, *[still[rows]] * 3
+                ),
                 recording=len(names),
                 offset=np.arange(count, dtype=np.int64) * STRIDE,
                 time=start + np.arange(count) * np.timedelta64(800_000, "us"),

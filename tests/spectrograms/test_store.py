@@ -88,7 +88,7 @@ def test_xarray_shows_dimensions_coordinates_units_and_attributes(made):
     ]
     assert attributes["recording_windows"] == [7, 12]
     assert attributes["recording_sample_rate"] == [RATE, RATE]
-    assert attributes["parameters"] == settings.model_dump(mode="json")
+    assert attributes["parameters"] == {**settings.model_dump(mode="json"), "channel": 0}
     assert len(attributes["parameters_fingerprint"]) == 32
     assert attributes["version"] and "dawnchorus" in attributes["source"]
     assert attributes["channel"] and attributes["resampling"].startswith("none")
@@ -179,8 +179,8 @@ def test_coordinates_of_the_store(made):
     store = made.open()
     assert store.time.dtype == np.dtype("datetime64[us]")
     assert store.time[8] - store.time[7] == np.timedelta64(timedelta(seconds=3))
-    assert store.mel_low[0] == 150 and store.mel_high[-1] == 15_000
-    np.testing.assert_allclose(store.mel_frequency[:-1], store.mel_low[1:])
+    assert store.band_low[0] == 150 and store.band_high[-1] == 15_000
+    np.testing.assert_allclose(store.band_frequency[:-1], store.band_low[1:])
     assert store.frame_time[0] == pytest.approx(512 / RATE)
     assert store.frame_time[-1] == pytest.approx((255 * 512 + 512) / RATE)
     assert store.attributes["recorder"] == "REC01"
@@ -233,7 +233,10 @@ def test_writing_does_not_depend_on_blocks_or_promises(
         start = 0
         for count in blocks:
             part = slice(start, start + count)
-            spectra = Spectra(codes[part], level[part], active[part], 1, 2, 0)
+            still = np.zeros(len(codes[part]))
+            spectra = Spectra(
+                codes[part], level[part], active[part], 1, 2, 0, still, still, still.astype(int)
+            )
             writer.append(spectra, recording=0, offset=offset[part], time=time[part])
             start += count
         assert writer.windows == 37

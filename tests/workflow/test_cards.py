@@ -165,8 +165,8 @@ def test_a_song_meters_day_goes_all_the_way(real_season):
     assert "22000 Hz to 44100 Hz" in store.attributes["resampling"]
     assert set(store.offset.tolist()) == {0, 66_000, 132_000}
     # Above the file's Nyquist frequency there is nothing to hear; below there is.
-    above = store.mel_low > 11_500
-    between = (store.mel_frequency > 500) & (store.mel_frequency < 9000)
+    above = store.band_low > 11_500
+    between = (store.band_frequency > 500) & (store.band_frequency < 9000)
     codes = store.codes()
     assert store.db(codes[:, above]).mean() < store.db(codes[:, between]).mean() - 20
     assert (real_season.results / "report.html").stat().st_size > 100_000

@@ -16,7 +16,7 @@ rule birdnet_day:
         runtime=120,
     params:
         recordings=recordings_of,
-        settings=settings_of("birdnet"),
+        settings=settings_of("birdnet", "audio.channel"),
     shell:
         "dawnchorus birdnet --settings {params.settings:q}"
         " --recorder {wildcards.recorder:q} --date {wildcards.date}"

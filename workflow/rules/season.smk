@@ -93,17 +93,18 @@ os.environ.update(DAWNCHORUS_SETTINGS=pace())
 def settings_of(*sections, experiments=()):
     """The settings that a step depends on, as the JSON its command takes.
 
-    A changed value changes this text, and the dry run says which job it concerns.
+    A changed value changes this text, and the dry run says which job it concerns. A single key of
+    a section is named ``section.key``.
     """
     everything = SETTINGS.model_dump(mode="json")
-    chosen = {
-        section: {
+    chosen = {}
+    for name in sections:
+        section, _, wanted = name.partition(".")
+        chosen[section] = {
             key: value
             for key, value in everything[section].items()
-            if key not in PACE.get(section, ())
+            if (key == wanted if wanted else key not in PACE.get(section, ()))
         }
-        for section in sections
-    }
     if experiments:
         chosen["experiments"] = {
             name: {

@@ -16,7 +16,7 @@ rule spectrograms_day:
         runtime=30,
     params:
         recordings=recordings_of,
-        settings=settings_of("spectrogram"),
+        settings=settings_of("spectrogram", "audio.channel"),
     shell:
         "dawnchorus spectrograms --settings {params.settings:q}"
         " --recorder {wildcards.recorder:q} --date {wildcards.date}"

@@ -219,7 +219,7 @@ def _native_rates(results: Results, day: RecorderDay) -> dict[str, int]:
 def _grid(results: Results, day: RecorderDay, patch: int) -> PatchGrid:
     store = SpectrogramStore.open(results.spectrograms(day))
     hop = float(store.frame_time[1] - store.frame_time[0])
-    return PatchGrid.of(store.mel_low, store.mel_high, store.frame_time, hop, patch)
+    return PatchGrid.of(store.band_low, store.band_high, store.frame_time, hop, patch)
 
 
 def _boxes(

@@ -115,8 +115,8 @@ class PatchGrid:
     @classmethod
     def of(
         cls,
-        mel_low: ArrayLike,
-        mel_high: ArrayLike,
+        band_low: ArrayLike,
+        band_high: ArrayLike,
         frame_time: ArrayLike,
         hop_seconds: float,
         patch: int,
@@ -125,7 +125,7 @@ class PatchGrid:
 
         Parameters
         ----------
-        mel_low, mel_high : array_like (mels,)
+        band_low, band_high : array_like (mels,)
             Edges of the mel bands in hertz, ascending; neighbours overlap, as triangles do.
         frame_time : array_like (frames,)
             Middle of each frame, in seconds from the window's start.
@@ -134,7 +134,7 @@ class PatchGrid:
         patch : int
             Side of a patch in mel rows and frames.
         """
-        low, high = np.asarray(mel_low, np.float64), np.asarray(mel_high, np.float64)
+        low, high = np.asarray(band_low, np.float64), np.asarray(band_high, np.float64)
         middle = np.asarray(frame_time, np.float64)
         if len(low) % patch or len(middle) % patch:
             raise ValueError(

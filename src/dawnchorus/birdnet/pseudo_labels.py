@@ -155,6 +155,7 @@ def _batches(settings: Settings, heard: list[Heard]) -> Iterator[Batch]:
                 settings.audio.root / one.recording.recording,
                 sample_rate=birdnet_model.SAMPLE_RATE,
                 window_seconds=birdnet_model.WINDOW_SECONDS,
+                channel=settings.audio.channel,
                 block_windows=size * BLOCK_BATCHES,
                 hasher=hasher,
             ):
@@ -228,6 +229,7 @@ def _publish(
         **settings.birdnet.model_dump(exclude={"batch_size"}),
         "sample_rate": birdnet_model.SAMPLE_RATE,
         "window_seconds": birdnet_model.WINDOW_SECONDS,
+        "channel": settings.audio.channel,
         "place_threshold": birdnet_model.PLACE_THRESHOLD,
     }
     model_entry = {

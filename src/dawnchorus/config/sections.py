@@ -89,15 +89,23 @@ class Spectrogram(Section):
     """How a recording becomes windows of decibels."""
 
     sample_rate: Annotated[int, Field(ge=4000, le=384_000)] = 44_100
-    """Hertz at which spectrograms are computed; other rates are resampled to it (soxr, HQ)."""
+    """Hertz at which spectrograms are computed."""
+    other_rates: Literal["resample", "keep"] = "resample"
+    """Recordings of another rate are resampled (soxr HQ, linear phase), or kept as they are: then frame
+    and hop last as long as at ``sample_rate``, to the nearest sample, and bands above half of their own
+    rate are empty."""
     window_seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
-    """Length of a window in seconds. Windows do not overlap."""
+    """Length of a window in seconds."""
+    overlap_seconds: Annotated[float, Field(ge=0, lt=60)] = 0.0
+    """What a window has in common with the next one, in seconds."""
+    scale: Literal["mel", "linear"] = "mel"
+    """Bands are equally spaced and wide in mel (HTK) or in hertz."""
     n_fft: Annotated[int, Field(ge=64, le=16_384)] = 1024
     """Samples per Hann frame."""
     hop_length: Positive = 512
     """Samples between frames."""
     mels: Positive = 128
-    """Mel bands."""
+    """Bands, of either scale."""
     f_min: Annotated[float, Field(ge=0)] = 150.0
     """Lower edge of the lowest band in hertz."""
     f_max: Annotated[float, Field(gt=0)] = 15_000.0
@@ -121,6 +129,11 @@ class Spectrogram(Section):
             raise ValueError(
                 f"frames: {self.frames} frames span {span} samples, but a window of "
                 f"{self.window_seconds} s has {samples}; take fewer frames or a longer window"
+            )
+        if self.overlap_seconds >= self.window_seconds:
+            raise ValueError(
+                f"overlap_seconds: must be less than window_seconds ({self.window_seconds}), "
+                f"got {self.overlap_seconds}"
             )
         if self.n_fft % 2:
             raise ValueError(f"n_fft: must be even, got {self.n_fft}")

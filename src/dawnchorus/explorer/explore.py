@@ -63,7 +63,7 @@ def open_explorer(results: Results, experiment: str | None, cards: Path) -> Expl
         space=space,
         book=book,
         spectrograms=spectrograms,
-        mel_frequency=store.mel_frequency.tolist(),
+        band_frequency=store.band_frequency.tolist(),
         frame_time=store.frame_time.tolist(),
         annotator=annotator,
     )

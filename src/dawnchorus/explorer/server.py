@@ -95,7 +95,7 @@ class Explorer:
     ----------
     cards : Path
         Root of the recorder cards, or of a copy.
-    mel_frequency, frame_time : list of float
+    band_frequency, frame_time : list of float
         Axes of all spectrograms: centres of the bands in hertz, middles of the frames in seconds.
     annotator : str
         Who labels, where the page does not say.
@@ -106,7 +106,7 @@ class Explorer:
     space: OutputSpace
     book: LabelBook
     spectrograms: Spectrograms
-    mel_frequency: list[float]
+    band_frequency: list[float]
     frame_time: list[float]
     annotator: str
 
@@ -134,7 +134,7 @@ class Explorer:
             ],
             "window_seconds": space.window_seconds,
             "context_seconds": CONTEXT_S,
-            "mel_frequency": self.mel_frequency,
+            "band_frequency": self.band_frequency,
             "frame_time": self.frame_time,
             "annotator": self.annotator,
         }

@@ -70,7 +70,7 @@ def draw_attention(results: Results, experiment: str, path: Path) -> None:
             )
             for box in mine.iter_rows(named=True):
                 bottom, top = np.interp(
-                    (box["low_hz"], box["high_hz"]), pictures.mel_frequency, np.arange(bands)
+                    (box["low_hz"], box["high_hz"]), pictures.band_frequency, np.arange(bands)
                 )
                 start = (box["time"] - window["time"]).total_seconds()
                 grid[line, 0].add_patch(

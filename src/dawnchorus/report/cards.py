@@ -74,7 +74,7 @@ def draw_cards(cards: pl.DataFrame, points: pl.DataFrame, results: Results, path
         pictures = read_pictures(results, named) if named.height else None
         if pictures is not None and not ticks:
             rows, names = pictures.hertz_ticks()
-            bands = len(pictures.mel_frequency)
+            bands = len(pictures.band_frequency)
             ticks = [
                 {"label": name, "bottom": 100 * row / bands}
                 for row, name in zip(rows, names, strict=True)

@@ -21,15 +21,15 @@ class Pictures:
     """Decibels (n, mels, frames), float32, and what the axes mean."""
 
     decibels: NDArray[np.float32]
-    mel_frequency: NDArray[np.floating]
+    band_frequency: NDArray[np.floating]
     seconds: float
 
     def hertz_ticks(self, wanted: tuple[float, ...] = (500, 1000, 2000, 4000, 8000)) -> tuple[
         list[float], list[str]
     ]:  # fmt: skip
         """Return mel rows and labels for round frequencies that the bands cover."""
-        inside = [f for f in wanted if self.mel_frequency[0] <= f <= self.mel_frequency[-1]]
-        rows = np.interp(inside, self.mel_frequency, np.arange(len(self.mel_frequency)))
+        inside = [f for f in wanted if self.band_frequency[0] <= f <= self.band_frequency[-1]]
+        rows = np.interp(inside, self.band_frequency, np.arange(len(self.band_frequency)))
         return list(rows), [f"{f / 1000:g}k" if f >= 1000 else f"{f:g}" for f in inside]
 
 
@@ -40,7 +40,7 @@ def read_pictures(results: Results, windows: pl.DataFrame) -> Pictures:
     """
     numbered = windows.with_row_index("row")
     decibels: NDArray[np.float32] | None = None
-    mel_frequency: NDArray[np.floating] = np.zeros(0)
+    band_frequency: NDArray[np.floating] = np.zeros(0)
     seconds = 0.0
     for (recorder, date), group in numbered.group_by(["recorder", "date"], maintain_order=True):
         path = results.spectrograms(RecorderDay(str(recorder), str(date)))
@@ -54,13 +54,13 @@ def read_pictures(results: Results, windows: pl.DataFrame) -> Pictures:
             decibels = np.full(
                 (windows.height, *codes.shape[1:]), store.db(np.zeros(1, np.uint8))[0], np.float32
             )
-            mel_frequency = np.asarray(store.mel_frequency)
+            band_frequency = np.asarray(store.band_frequency)
             seconds = float(store.frame_time[-1] + store.frame_time[0])
         decibels[group["row"].to_numpy()[found]] = store.db(codes)
     if decibels is None:
         decibels = np.zeros((windows.height, 1, 1), np.float32)
-        mel_frequency, seconds = np.ones(1), 1.0
-    return Pictures(decibels, mel_frequency, seconds)
+        band_frequency, seconds = np.ones(1), 1.0
+    return Pictures(decibels, band_frequency, seconds)
 
 
 def contrast(decibels: NDArray[np.floating]) -> tuple[float, float]:

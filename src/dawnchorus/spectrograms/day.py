@@ -17,24 +17,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-import xxhash
 from numpy.typing import NDArray
 
 from dawnchorus import __version__
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.progress import counting
-from dawnchorus.recordings.audio import AudioFault, WindowBlock, windows
+from dawnchorus.recordings.audio import AudioFault, WindowBlock, windows, windows_in
 from dawnchorus.recordings.inventory import Recording, recordings_of_day
 from dawnchorus.results import (
-    OK,
-    PARTIAL,
     SET_ASIDE,
     RecorderDay,
     Results,
@@ -44,7 +41,13 @@ from dawnchorus.results import (
     withdraw,
     write_receipt,
 )
-from dawnchorus.spectrograms.activity import MARGIN_DB
+from dawnchorus.spectrograms.account import (
+    Source,
+    attributes_of,
+    naive_start,
+    parameters_of,
+    receipt_of,
+)
 from dawnchorus.spectrograms.spectrograph import Spectra, Spectrograph
 from dawnchorus.spectrograms.store import SpectrogramStore
 from dawnchorus.spectrograms.writer import SpectrogramWriter
@@ -62,42 +65,12 @@ class _NothingUsableError(Exception):
     """No window could be had from the day's recordings."""
 
 
-@dataclass
-class _Source:
-    """A recording of the day and what became of it."""
-
-    row: Recording
-    hasher: Any = field(default_factory=xxhash.xxh3_128)
-    windows: int = 0
-    fault: str | None = None
-
-    @property
-    def verdict(self) -> str:
-        if self.fault is not None and not self.windows:
-            return SET_ASIDE
-        return PARTIAL if self.reason is not None else OK
-
-    @property
-    def reason(self) -> str | None:
-        return self.fault or (self.row.reason if self.row.status == PARTIAL else None)
-
-    def receipt(self) -> dict[str, Any]:
-        return {
-            "recording": self.row.recording,
-            "frames": self.row.frames,
-            "sample_rate": self.row.sample_rate,
-            "windows": self.windows,
-            "xxh3": self.hasher.hexdigest(),
-            "verdict": self.verdict,
-            "reason": self.reason,
-        }
-
-
 @dataclass(frozen=True)
 class _Task:
     """A block of windows and where it belongs."""
 
     source: int
+    spectrograph: Spectrograph
     block: WindowBlock
     time: NDArray[np.datetime64]
 
@@ -137,14 +110,14 @@ def make_day(
         return known
     _require(settings.audio.root, rows)
 
-    sources = [_Source(row) for row in rows]
+    sources = [Source(row) for row in rows]
     content: str | None = None
     try:
         with publishing(store) as partial:
             content = _write(settings, day, sources, partial, workers)
     except _NothingUsableError:
         withdraw(store)
-    receipt = _receipt(settings, day, sources, useless, content)
+    receipt = receipt_of(settings, day, sources, useless, content)
     write_receipt(receipt_path, receipt)
     write_receipt(note_path, {"inputs": inputs, "receipt": receipt["fingerprint"]})
     return receipt
@@ -157,9 +130,22 @@ def _useless(table: Path, day: RecorderDay) -> list[dict[str, Any]]:
         & (pl.col("date") == day.date)
         & (pl.col("status") == SET_ASIDE)
     )
-    columns = ("recording", "frames", "sample_rate", "reason")
+    columns = ("recording", "frames", "promised_frames", "sample_rate", "reason")
     found = pl.scan_parquet(table).filter(wanted).select(columns).sort("recording").collect()
-    return [{**row, "windows": 0, "xxh3": None, "verdict": SET_ASIDE} for row in found.to_dicts()]
+    return [
+        {
+            "recording": row["recording"],
+            "frames": row["frames"],
+            "missing_frames": row["promised_frames"] - row["frames"],
+            "unused_frames": row["frames"],
+            "sample_rate": row["sample_rate"],
+            "windows": 0,
+            "xxh3": None,
+            "verdict": SET_ASIDE,
+            "reason": row["reason"],
+        }
+        for row in found.to_dicts()
+    ]
 
 
 def _inputs(
@@ -171,12 +157,13 @@ def _inputs(
         {
             "day": str(day),
             "version": __version__,
-            "spectrogram": settings.spectrogram.model_dump(mode="json"),
+            "spectrogram": parameters_of(settings),
             "recordings": [
                 {
                     "recording": row.recording,
                     "start": row.start_utc,
                     "frames": row.frames,
+                    "promised": row.promised_frames,
                     "sample_rate": row.sample_rate,
                     "status": row.status,
                     "reason": row.reason,
@@ -220,59 +207,63 @@ def _require(root: Path, rows: list[Recording]) -> None:
 
 
 def _write(
-    settings: Settings, day: RecorderDay, sources: list[_Source], path: Path, workers: int
+    settings: Settings, day: RecorderDay, sources: list[Source], path: Path, workers: int
 ) -> str:
     """Write the store to ``path``; return the fingerprint of content and parameters."""
     spectrogram = settings.spectrogram
     expected = sum(
-        source.row.frames // round(spectrogram.window_seconds * source.row.sample_rate)
+        windows_in(
+            source.row.frames,
+            source.row.sample_rate,
+            spectrogram.window_seconds,
+            spectrogram.overlap_seconds,
+        )
         for source in sources
-        if source.row.sample_rate
     )
-    spectrograph = Spectrograph(spectrogram)
-
-    def compute(task: _Task) -> tuple[_Task, Spectra]:
-        return task, spectrograph(task.block.samples)
-
     with (
         SpectrogramWriter(path, spectrogram, expected, background=workers > 1) as writer,
         counting(f"spectrograms {day}", expected, "windows") as advance,
     ):
-        for task, spectra in _in_order(compute, _tasks(settings, sources), workers):
+        for task, spectra in _in_order(_compute, _tasks(settings, sources), workers):
             writer.append(spectra, recording=task.source, offset=task.block.offsets, time=task.time)
-            sources[task.source].windows += len(spectra)
+            sources[task.source].add(spectra, task.spectrograph.framing.window_samples)
             advance(len(spectra))
         if not writer.windows:
             raise _NothingUsableError
-        return writer.finish(_attributes(settings, day, sources))
+        return writer.finish(attributes_of(settings, day, sources))
 
 
-def _tasks(settings: Settings, sources: list[_Source]) -> Iterator[_Task]:
+def _compute(task: _Task) -> tuple[_Task, Spectra]:
+    return task, task.spectrograph(task.block.samples)
+
+
+def _tasks(settings: Settings, sources: list[Source]) -> Iterator[_Task]:
     """Read the day's recordings, block by block; a fault ends a recording, not the day."""
     spectrogram = settings.spectrogram
+    keeps = spectrogram.other_rates == "keep"
+    spectrographs: dict[int, Spectrograph] = {}
     for number, source in enumerate(sources):
         row = source.row
-        start = np.datetime64(_naive(row), "us")
+        rate = row.sample_rate if keeps else spectrogram.sample_rate
+        if rate not in spectrographs:
+            spectrographs[rate] = Spectrograph(spectrogram, rate)
+        start = np.datetime64(naive_start(row), "us")
         try:
             for block in windows(
                 settings.audio.root / row.recording,
-                sample_rate=spectrogram.sample_rate,
+                sample_rate=None if keeps else rate,
                 window_seconds=spectrogram.window_seconds,
+                overlap_seconds=spectrogram.overlap_seconds,
+                channel=settings.audio.channel,
                 block_windows=BLOCK_WINDOWS,
                 hasher=source.hasher,
             ):
                 # Whole microseconds, in integers: exact however long the recording is.
                 since = (2_000_000 * block.offsets + row.sample_rate) // (2 * row.sample_rate)
-                yield _Task(number, block, start + since.astype("timedelta64[us]"))
+                time = start + since.astype("timedelta64[us]")
+                yield _Task(number, spectrographs[rate], block, time)
         except AudioFault as fault:
             source.fault = f"{fault.code} {fault.reason}"
-
-
-def _naive(row: Recording) -> Any:
-    """UTC start as NumPy takes it, without a zone."""
-    if row.start_utc is None:
-        raise DawnChorusError("a usable recording has no start", row.recording, "scan again")
-    return row.start_utc.replace(tzinfo=None)
 
 
 def _in_order(
@@ -290,83 +281,3 @@ def _in_order(
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
-
-
-def _attributes(settings: Settings, day: RecorderDay, sources: list[_Source]) -> dict[str, Any]:
-    """What the store says of itself."""
-    spectrogram = settings.spectrogram
-    rate = spectrogram.sample_rate
-    resampled = sorted({source.row.sample_rate for source in sources} - {rate})
-    return {
-        "Conventions": "CF-1.11",
-        "title": f"Mel spectrograms of {day.recorder}, {day.date}",
-        "source": f"dawnchorus {__version__}",
-        "version": __version__,
-        "recorder": day.recorder,
-        "date": day.date,
-        "date_definition": "local start date of the recordings",
-        "parameters": spectrogram.model_dump(mode="json"),
-        "parameters_fingerprint": fingerprint(spectrogram.model_dump(mode="json")),
-        "recordings": [source.row.recording for source in sources],
-        "recording_start": [f"{_naive(source.row).isoformat()}Z" for source in sources],
-        "recording_sample_rate": [source.row.sample_rate for source in sources],
-        "recording_frames": [source.row.frames for source in sources],
-        "recording_windows": [source.windows for source in sources],
-        "recording_xxh3": [source.hasher.hexdigest() for source in sources],
-        "channel": "the first of each recording",
-        "resampling": (
-            f"{', '.join(map(str, resampled))} Hz to {rate} Hz: soxr HQ, linear phase, "
-            "delay compensated"
-            if resampled
-            else f"none: all recordings have {rate} Hz"
-        ),
-        "window_function": "periodic Hann; frames neither centred nor padded",
-        "power": (
-            "one-sided, 2 |X|^2 / (n_fft sum(w^2)): sums over bins to the mean square of the frame"
-        ),
-        "filterbank": "HTK mel, triangles of peak 1, centres equally spaced in mel",
-        "reference": "0 dB: the mean square of a full-scale sine (1/2)",
-        "constant_offset": (
-            "not removed; in the spectrogram it ends below two bins, in level it is contained"
-        ),
-        "activity_definition": (
-            "dB over the band's median over the window, less the frame's median over the bands of "
-            f"that (if positive), less {MARGIN_DB:g} dB; positive part, mean over mel and frame"
-        ),
-    }
-
-
-def _receipt(
-    settings: Settings,
-    day: RecorderDay,
-    sources: list[_Source],
-    useless: list[dict[str, Any]],
-    content: str | None,
-) -> dict[str, Any]:
-    recordings = [*(source.receipt() for source in sources), *useless]
-    total = sum(source.windows for source in sources)
-    bad = [entry for entry in recordings if entry["verdict"] != OK]
-    if not total:
-        verdict, reason = SET_ASIDE, _why_nothing(settings, recordings)
-    elif bad:
-        verdict, reason = PARTIAL, f"{len(bad)} of {len(recordings)} recordings are not whole"
-    else:
-        verdict, reason = OK, None
-    parameters = fingerprint(settings.spectrogram.model_dump(mode="json"))
-    return {
-        "verdict": verdict,
-        "reason": reason,
-        "windows": total,
-        "recordings": recordings,
-        "parameters": parameters,
-        "fingerprint": content or fingerprint([str(day), parameters, recordings]),
-        "version": __version__,
-    }
-
-
-def _why_nothing(settings: Settings, recordings: list[dict[str, Any]]) -> str:
-    if not recordings:
-        return "no recordings"
-    if all(entry["verdict"] == OK for entry in recordings):
-        return f"no recording is as long as a window ({settings.spectrogram.window_seconds:g} s)"
-    return "no usable recording"

@@ -155,25 +155,55 @@ def encode(
 
 
 @compiled
-def mean_square(samples: NDArray[np.float32]) -> float:
-    """Return the mean of the squares; float32 within stretches of 4096, float64 over them."""
-    total = 0.0
+def moments(samples: NDArray[np.float32], bits: NDArray[np.int32]) -> tuple[float, float, float]:
+    """Return mean square, mean and largest magnitude of a window.
+
+    Sums are float32 within stretches of 4096 samples and float64 over them.
+
+    Parameters
+    ----------
+    samples : float32 (n,)
+    bits : int32 (n,)
+        The same memory: magnitudes are compared as integers, which is as wide as adding.
+    """
+    squares, total = 0.0, 0.0
     size = samples.size
     whole = size - size % _AT_ONCE
-    sums = np.empty(_AT_ONCE, np.float32)
+    zero = all_of(np.float32(0))
+    sums = np.empty(2 * _AT_ONCE, np.float32)
+    largest = np.int32(0)
     for start in range(0, whole, _STRIDE):
-        a = all_of(np.float32(0))
-        b, c, d = a, a, a
-        for at in range(start, min(start + _STRIDE, whole), _AT_ONCE):
+        stop = min(start + _STRIDE, whole)
+        a, b, c, d = zero, zero, zero, zero
+        e, f, g, h = zero, zero, zero, zero
+        for at in range(start, stop, _AT_ONCE):
             w, x = load(samples, at), load(samples, at + LANES)
             y, z = load(samples, at + 2 * LANES), load(samples, at + 3 * LANES)
             a, b, c, d = a + w * w, b + x * x, c + y * y, d + z * z
+            e, f, g, h = e + w, f + x, g + y, h + z
         store(sums, 0, a)
         store(sums, LANES, b)
         store(sums, 2 * LANES, c)
         store(sums, 3 * LANES, d)
-        for number in sums:
+        store(sums, 4 * LANES, e)
+        store(sums, 5 * LANES, f)
+        store(sums, 6 * LANES, g)
+        store(sums, 7 * LANES, h)
+        for number in sums[:_AT_ONCE]:
+            squares += np.float64(number)
+        for number in sums[_AT_ONCE:]:
             total += np.float64(number)
+        for at in range(start, stop):
+            largest = max(largest, bits[at] & np.int32(0x7FFFFFFF))
     for at in range(whole, size):
-        total += np.float64(samples[at]) * np.float64(samples[at])
-    return total / size
+        squares += np.float64(samples[at]) * np.float64(samples[at])
+        total += np.float64(samples[at])
+        largest = max(largest, bits[at] & np.int32(0x7FFFFFFF))
+    last = np.empty(1, np.int32)
+    last[0] = largest
+    return squares / size, total / size, np.float64(last.view(np.float32)[0])
+
+
+def mean_square(samples: NDArray[np.float32]) -> float:
+    """Return the mean of the squares of contiguous float32 samples; see :func:`moments`."""
+    return moments(samples, samples.view(np.int32))[0]

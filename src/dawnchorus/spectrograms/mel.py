@@ -10,10 +10,14 @@ A frame of N samples x, under the periodic Hann window w, has the one-sided powe
 
 so that, after Parseval, the sum of P is the mean square of the frame (weighted by w^2). A band is the
 sum of P under a triangle with peak 1; the triangles' centres are equally spaced in mel (HTK:
-2595 log10(1 + f / 700)) and neighbours sum to one between the first and the last centre. Decibels are
-relative to the mean square of a full-scale sine (1/2): such a sine sums to 0 dB over its bands.
+2595 log10(1 + f / 700), or in hertz on the linear scale) and neighbours sum to one between the first and
+the last centre. Decibels are relative to the mean square of a full-scale sine (1/2): such a sine sums to 0 dB
+over its bands.
 
-Frames are neither centred nor padded: frame j covers the samples [j hop, j hop + N) of its window.
+Frames are neither centred nor padded: frame j covers the samples [j hop, j hop + N) of its window. Where
+recordings of another rate are kept (``other_rates: keep``), N and hop last as long as at the configured rate:
+N is rounded to an even number and the frames' starts to whole samples (:class:`Framing`); bands and decibels
+are the same, and what lies above half of a recording's rate is empty.
 """
 
 from __future__ import annotations
@@ -45,24 +49,21 @@ def corners(spectrogram: Spectrogram) -> NDArray[np.float64]:
 
     Band m rises from corner m to its centre m + 1 and falls to corner m + 2.
     """
+    if spectrogram.scale == "linear":
+        return np.linspace(spectrogram.f_min, spectrogram.f_max, spectrogram.mels + 2)
     ends = mel_of([spectrogram.f_min, spectrogram.f_max])
     points = hertz_of(np.linspace(ends[0], ends[1], spectrogram.mels + 2))
     points[0], points[-1] = spectrogram.f_min, spectrogram.f_max
     return points
 
 
-def bin_frequencies(spectrogram: Spectrogram) -> NDArray[np.float64]:
-    """Return the frequencies of the bins in hertz, shape (n_fft / 2 + 1,)."""
-    bins = np.arange(spectrogram.n_fft // 2 + 1, dtype=np.float64)
-    return bins * (spectrogram.sample_rate / spectrogram.n_fft)
-
-
-def filterbank(spectrogram: Spectrogram) -> NDArray[np.float64]:
+def filterbank(spectrogram: Spectrogram, framing: Framing | None = None) -> NDArray[np.float64]:
     """Return the triangles' weights at the bins, shape (mels, n_fft / 2 + 1).
 
-    The same as ``librosa.filters.mel(htk=True, norm=None)``.
+    On the mel scale the same as ``librosa.filters.mel(htk=True, norm=None)``.
     """
-    frequency, corner = bin_frequencies(spectrogram), corners(spectrogram)
+    framing = framing or Framing.of(spectrogram)
+    frequency, corner = framing.bin_frequencies, corners(spectrogram)
     low, centre, high = corner[:-2, None], corner[1:-1, None], corner[2:, None]
     rising = (frequency - low) / (centre - low)
     falling = (high - frequency) / (high - centre)
@@ -85,30 +86,83 @@ def power_scale(n_fft: int) -> float:
     return 2.0 / (n_fft * (3.0 / 8.0 * n_fft)) / FULL_SCALE_POWER
 
 
-def decibels(samples: NDArray[np.floating], spectrogram: Spectrogram) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Framing:
+    """How the windows of recordings of one rate are cut into frames.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Hertz.
+    window_samples, n_fft : int
+        Samples of a window and of a frame.
+    starts : ndarray of int64 (frames,)
+        First sample of each frame in its window.
+    """
+
+    sample_rate: int
+    window_samples: int
+    n_fft: int
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, spectrogram: Spectrogram, sample_rate: int | None = None) -> Framing:
+        """Return the framing at a rate; None: the configured one."""
+        configured = spectrogram.sample_rate
+        steps = np.arange(spectrogram.frames, dtype=np.int64) * spectrogram.hop_length
+        if sample_rate in (None, configured):
+            return cls(configured, spectrogram.window_samples, spectrogram.n_fft, steps)
+        length = round(spectrogram.window_seconds * sample_rate)
+        n_fft = max(2, 2 * round(spectrogram.n_fft * sample_rate / (2 * configured)))
+        starts = (2 * steps * sample_rate + configured) // (2 * configured)
+        return cls(sample_rate, length, n_fft, np.clip(starts, 0, length - n_fft))
+
+    @property
+    def hop(self) -> int | None:
+        """Samples from each frame to the next; None if they are not all the same."""
+        steps = np.diff(self.starts)
+        return int(steps[0]) if len(steps) and (steps == steps[0]).all() else None
+
+    @property
+    def bin_frequencies(self) -> NDArray[np.float64]:
+        """Frequencies of the bins in hertz, shape (n_fft / 2 + 1,)."""
+        bins = np.arange(self.n_fft // 2 + 1, dtype=np.float64)
+        return bins * (self.sample_rate / self.n_fft)
+
+    def frames_of(self, samples: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the overlapping frames of windows (..., window_samples): (..., frames, n_fft)."""
+        views = np.lib.stride_tricks.sliding_window_view(samples, self.n_fft, axis=-1)
+        if self.hop is not None:
+            return views[..., :: self.hop, :][..., : len(self.starts), :]
+        return views[..., self.starts, :]
+
+
+def decibels(
+    samples: NDArray[np.floating], spectrogram: Spectrogram, sample_rate: int | None = None
+) -> NDArray[np.float64]:
     """Return mel decibels by the definition, without the limits and steps of the codes.
 
     Parameters
     ----------
-    samples : ndarray, shape (n, window_samples)
-        Windows at ``spectrogram.sample_rate``; full scale is 1.0.
+    samples : ndarray, shape (n, samples of a window)
+        Windows; full scale is 1.0.
     spectrogram : Spectrogram
+    sample_rate : int, optional
+        Hertz of the samples; default: the configured rate.
 
     Returns
     -------
     ndarray, shape (n, mels, frames)
         dB relative to a full-scale sine; ``-inf`` where there is no power at all.
     """
-    n_fft = spectrogram.n_fft
-    frames = np.lib.stride_tricks.sliding_window_view(
-        np.asarray(samples, np.float64), n_fft, axis=1
-    )
-    frames = frames[:, :: spectrogram.hop_length][:, : spectrogram.frames]
-    weights = filterbank(spectrogram)
+    framing = Framing.of(spectrogram, sample_rate)
+    n_fft = framing.n_fft
+    weights = filterbank(spectrogram, framing)
     weights[:, [0, -1]] *= 0.5
     levels = np.empty((len(samples), spectrogram.mels, spectrogram.frames))
-    for window, of_window in enumerate(frames):
-        power = np.abs(np.fft.rfft(of_window * hann(n_fft), axis=1)) ** 2 * power_scale(n_fft)
+    for window, of_window in enumerate(np.asarray(samples, np.float64)):
+        frames = framing.frames_of(of_window)
+        power = np.abs(np.fft.rfft(frames * hann(n_fft), axis=1)) ** 2 * power_scale(n_fft)
         with np.errstate(divide="ignore"):
             levels[window] = 10.0 * np.log10(weights @ power.T)
     return levels

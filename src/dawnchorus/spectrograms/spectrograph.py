@@ -23,10 +23,11 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from dawnchorus.config import Spectrogram
+from dawnchorus.recordings.look import FULL_SCALE
 from dawnchorus.spectrograms import mel
 from dawnchorus.spectrograms.activity import activity
 from dawnchorus.spectrograms.fourier import band_powers_of_window, transformable, twiddles
-from dawnchorus.spectrograms.kernels import LOG2_COEFFICIENTS, band_powers, encode, mean_square
+from dawnchorus.spectrograms.kernels import LOG2_COEFFICIENTS, band_powers, encode, moments
 from dawnchorus.spectrograms.lanes import LANES
 
 LEVEL_FLOOR_DB = -200.0
@@ -52,6 +53,12 @@ class Spectra:
         Cells that lay below code 0 and above code 255.
     broken : int
         Windows with samples that are not finite (or absurd); these counted as zero (were limited).
+    mean : float64 (n,)
+        Of the samples: the constant offset.
+    peak : float32 (n,)
+        Largest magnitude; full scale is 1.
+    at_full_scale : int64 (n,)
+        Samples at or beyond full scale.
     """
 
     codes: NDArray[np.uint8]
@@ -60,6 +67,9 @@ class Spectra:
     clipped_low: int
     clipped_high: int
     broken: int
+    mean: NDArray[np.float64]
+    peak: NDArray[np.float32]
+    at_full_scale: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -71,13 +81,18 @@ class Spectrograph:
     Parameters
     ----------
     spectrogram : Spectrogram
+    sample_rate : int, optional
+        Hertz of the samples; default: the configured rate. See :class:`~dawnchorus.spectrograms.mel.Framing`.
     """
 
-    def __init__(self, spectrogram: Spectrogram) -> None:
+    def __init__(self, spectrogram: Spectrogram, sample_rate: int | None = None) -> None:
         self.settings = spectrogram
-        corner, frequency = mel.corners(spectrogram), mel.bin_frequencies(spectrogram)
-        # A bin on the first or last corner has no weight, so neither bin 0 nor the Nyquist bin is used.
-        used = np.flatnonzero((frequency > corner[0]) & (frequency < corner[-1]))
+        self.framing = mel.Framing.of(spectrogram, sample_rate)
+        corner, frequency = mel.corners(spectrogram), self.framing.bin_frequencies
+        # A bin on the first or last corner has no weight, so bin 0 is never used. The Nyquist bin would
+        # be where a recording's own rate is kept and ends below the bands: it has half a bin's width.
+        inside = (frequency > corner[0]) & (frequency < corner[-1])
+        used = np.flatnonzero(inside[:-1])
         self._first_bin = int(used[0]) if len(used) else 1
         segment = np.searchsorted(corner, frequency[used], side="right") - 1
         rising = (frequency[used] - corner[segment]) / (corner[segment + 1] - corner[segment])
@@ -85,19 +100,21 @@ class Spectrograph:
         self._rising = rising.astype(np.float32)
         self._falling = (1.0 - rising).astype(np.float32)
         coding = mel.Codes.of(spectrogram)
+        n_fft = self.framing.n_fft
         self._codes_per_octave = np.float32(10.0 * np.log10(2.0) / coding.step)
-        scale_db = 10.0 * np.log10(mel.power_scale(spectrogram.n_fft))
+        scale_db = 10.0 * np.log10(mel.power_scale(n_fft))
         self._code_of_one = np.float32((scale_db - coding.minimum) / coding.step)
-        self._circle = twiddles(spectrogram.n_fft) if transformable(spectrogram.n_fft) else None
-        self._group = max(1, min(spectrogram.frames, TRANSFORM_SAMPLES // spectrogram.n_fft))
+        is_even = self.framing.hop is not None and transformable(n_fft)
+        self._circle = twiddles(n_fft) if is_even else None
+        self._group = max(1, min(spectrogram.frames, TRANSFORM_SAMPLES // n_fft))
 
     def __call__(self, samples: NDArray[np.float32]) -> Spectra:
         """Compute a block.
 
         Parameters
         ----------
-        samples : float32 (n, window_samples)
-            At ``settings.sample_rate``; full scale is 1.0.
+        samples : float32 (n, framing.window_samples)
+            At ``framing.sample_rate``; full scale is 1.0.
 
         Raises
         ------
@@ -105,27 +122,30 @@ class Spectrograph:
             If the shape or type is another.
         """
         settings = self.settings
-        if samples.dtype != np.float32 or samples.shape[1:] != (settings.window_samples,):
-            raise ValueError(
-                f"needs float32 (n, {settings.window_samples}), got {samples.dtype} {samples.shape}"
-            )
+        length = self.framing.window_samples
+        if samples.dtype != np.float32 or samples.shape[1:] != (length,):
+            raise ValueError(f"needs float32 (n, {length}), got {samples.dtype} {samples.shape}")
         count = len(samples)
         codes = np.empty((count, settings.mels, settings.frames), np.uint8)
         level, active = np.empty(count, np.float32), np.empty(count, np.float32)
+        mean, peak = np.empty(count, np.float64), np.empty(count, np.float32)
+        full = np.zeros(count, np.int64)
         low = high = broken = 0
         for window in range(count):
             sound = np.ascontiguousarray(samples[window])
-            square = mean_square(sound)
+            square, mean[window], peak[window] = moments(sound, sound.view(np.int32))
             if not np.isfinite(square):
                 sound = _mended(sound)
-                square = mean_square(sound)
+                square, mean[window], peak[window] = moments(sound, sound.view(np.int32))
                 broken += 1
+            if peak[window] >= FULL_SCALE:
+                full[window] = np.count_nonzero(np.abs(sound) >= FULL_SCALE)
             level[window] = level_db(square)
             window_low, window_high = self._encode(sound, codes[window])
             low += window_low
             high += window_high
             active[window] = activity(codes[window], settings.db_step)
-        return Spectra(codes, level, active, low, high, broken)
+        return Spectra(codes, level, active, low, high, broken, mean, peak, full)
 
     def _encode(self, sound: NDArray[np.float32], codes: NDArray[np.uint8]) -> tuple[int, int]:
         """Fill the codes of one window; return how many were clipped below and above."""
@@ -146,13 +166,11 @@ class Spectrograph:
         if self._circle is not None:
             width = -(-settings.frames // LANES) * LANES
             bands = np.empty((settings.mels, width), np.float32)
-            band_powers_of_window(
-                sound, settings.hop_length, settings.frames, self._circle, *triangles, bands
-            )
+            hop = self.framing.hop or 0
+            band_powers_of_window(sound, hop, settings.frames, self._circle, *triangles, bands)
             return bands
         bands = np.empty((settings.mels, settings.frames), np.float32)
-        views = np.lib.stride_tricks.sliding_window_view(sound, settings.n_fft)
-        frames = views[:: settings.hop_length][: settings.frames]
+        frames = self.framing.frames_of(sound)
         for start in range(0, settings.frames, self._group):
             group = frames[start : start + self._group]
             spectrum = scipy.fft.rfft(group.T, axis=0, workers=1).view(np.float32)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.spectrograms.mel import Codes
+from dawnchorus.spectrograms.writer import band_names
 from dawnchorus.window_store import WindowStore
 
 
@@ -33,7 +34,7 @@ class SpectrogramStore(WindowStore):
 
     @property
     def mels(self) -> int:
-        """Mel bands."""
+        """Bands."""
         return int(self._rows.shape[1])
 
     @property
@@ -66,19 +67,24 @@ class SpectrogramStore(WindowStore):
         return self._column("level")
 
     @cached_property
-    def mel_frequency(self) -> NDArray[np.float64]:
-        """Centres of the mel bands in hertz, shape (mels,)."""
-        return self._column("mel_frequency")
+    def band_frequency(self) -> NDArray[np.float64]:
+        """Centres of the bands in hertz, shape (mels,)."""
+        return self._column(self._band_names[1])
 
     @cached_property
-    def mel_low(self) -> NDArray[np.float64]:
-        """Lower ends of the mel bands in hertz, shape (mels,)."""
-        return self._column("mel_low")
+    def band_low(self) -> NDArray[np.float64]:
+        """Lower ends of the bands in hertz, shape (mels,)."""
+        return self._column(self._band_names[2])
 
     @cached_property
-    def mel_high(self) -> NDArray[np.float64]:
-        """Upper ends of the mel bands in hertz, shape (mels,)."""
-        return self._column("mel_high")
+    def band_high(self) -> NDArray[np.float64]:
+        """Upper ends of the bands in hertz, shape (mels,)."""
+        return self._column(self._band_names[3])
+
+    @property
+    def _band_names(self) -> tuple[str, str, str, str]:
+        dimensions = getattr(self._rows.metadata, "dimension_names", None) or ()
+        return band_names("linear" if "frequency" in dimensions else "mel")
 
     @cached_property
     def frame_time(self) -> NDArray[np.float64]:

@@ -13,6 +13,9 @@ Zarr v3 group that opens with ``xarray.open_zarr`` and explains itself::
         mel_frequency/ mel_low/ mel_high/   float64 (mel), hertz
         frame_time/       float64 (frame), seconds
 
+On the linear scale the bands' dimension is ``frequency``, and its coordinates are ``frequency``,
+``frequency_low`` and ``frequency_high``.
+
 Memory: one shard (two with ``background``), never the day. One thread compresses: with several, zarrs
 lays the chunks of a shard in the order in which they happen to be ready, so the bytes would differ.
 """
@@ -45,7 +48,14 @@ WRITING = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_wor
 """zarrs compresses three times as fast as Zarr's own pipeline; a pipeline stays with its array, so
 the setting is only needed while the array is created."""
 
-COORDINATES = "time recording offset activity level mel_frequency mel_low mel_high frame_time"
+COORDINATES = "time recording offset activity level"
+
+
+def band_names(scale: str) -> tuple[str, str, str, str]:
+    """Return the names of the bands' dimension and of their centre, lower and upper end."""
+    if scale == "linear":
+        return "frequency", "frequency", "frequency_low", "frequency_high"
+    return "mel", "mel_frequency", "mel_low", "mel_high"
 
 
 class SpectrogramWriter:
@@ -213,6 +223,7 @@ class SpectrogramWriter:
     def _create_codes(self, windows: int) -> zarr.Array:
         settings, coding = self._settings, mel.Codes.of(self._settings)
         picture = (settings.mels, settings.frames)
+        dimension, *of_bands = band_names(settings.scale)
         with zarr.config.set(WRITING):
             return self._group.create_array(
                 "spectrogram",
@@ -222,9 +233,9 @@ class SpectrogramWriter:
                 shards=(self._shard_windows, *picture),
                 compressors=ZstdCodec(level=ZSTD_LEVEL, checksum=True),
                 fill_value=0,
-                dimension_names=("window", "mel", "frame"),
+                dimension_names=("window", dimension, "frame"),
                 attributes={
-                    "long_name": "mel power spectrogram",
+                    "long_name": f"{settings.scale} power spectrogram",
                     "units": "dB",
                     "scale_factor": coding.step,
                     "add_offset": coding.minimum,
@@ -233,7 +244,7 @@ class SpectrogramWriter:
                         f"below {coding.minimum:g} dB and above {coding.maximum:g} dB; "
                         "clipped_low_share and clipped_high_share of the cells lay there"
                     ),
-                    "coordinates": COORDINATES,
+                    "coordinates": " ".join([COORDINATES, *of_bands, "frame_time"]),
                 },
             )
 
@@ -282,27 +293,14 @@ class SpectrogramWriter:
             reference="0 dB: the mean square of a full-scale sine (1/2)",
             floor=LEVEL_FLOOR_DB,
         )
-        self._coordinate(
-            "mel_frequency",
-            corner[1:-1],
-            "mel",
-            long_name="centre of the mel band",
-            units="Hz",
-        )
-        self._coordinate(
-            "mel_low",
-            corner[:-2],
-            "mel",
-            long_name="lower end of the mel band",
-            units="Hz",
-        )
-        self._coordinate(
-            "mel_high",
-            corner[2:],
-            "mel",
-            long_name="upper end of the mel band",
-            units="Hz",
-        )
+        dimension, *of_bands = band_names(settings.scale)
+        hertz = {
+            "centre of the band": corner[1:-1],
+            "lower end of the band": corner[:-2],
+            "upper end of the band": corner[2:],
+        }
+        for name, (meaning, values) in zip(of_bands, hertz.items(), strict=True):
+            self._coordinate(name, values, dimension, long_name=meaning, units="Hz")
         self._coordinate(
             "frame_time",
             mel.frame_times(settings),

@@ -91,9 +91,9 @@ export class ClipView {
     context.textAlign = "right";
     context.textBaseline = "middle";
     for (const hertz of HERTZ) {
-      const band = bandOf(hertz, space.mel_frequency);
+      const band = bandOf(hertz, space.band_frequency);
       if (band === null) continue;
-      const y = TOP + height * (1 - (band + 0.5) / space.mel_frequency.length);
+      const y = TOP + height * (1 - (band + 0.5) / space.band_frequency.length);
       context.fillRect(LEFT - 4, y, 4, 1);
       context.fillText(hertz < 1000 ? `${hertz} Hz` : `${hertz / 1000} kHz`, LEFT - 6, y);
     }
