@@ -57,7 +57,7 @@ CHANNELS = (
     Channel("#00ff00", "concentration", "1 − temporal entropy", 0.06, 0.95),
     Channel("#0000ff", "cover", "frames 6 dB over background", 0.025, 0.3),
 )
-"""Red, green, blue. Steady noise has 0.57 to 0.59, 0.05 and 0.02."""
+"""Red, green, blue. Steady noise has 0.57 to 0.59, 0.05 and 0.02 to 0.03."""
 
 INK, FAINT, PAPER = "#22303a", "#c3cbd1", "#fcfbf8"
 STYLE: dict[Any, Any] = {
