@@ -31,6 +31,7 @@ RESERVED_NAMES = frozenset(
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
+Hertz = Annotated[float, Field(ge=0.0)]
 
 
 class Section(BaseModel):
@@ -150,6 +151,42 @@ class Spectrogram(Section):
     def window_samples(self) -> int:
         """Samples per window at :attr:`sample_rate`."""
         return round(self.window_seconds * self.sample_rate)
+
+
+class Indices(Section):
+    """Acoustic indices per minute, and the false-colour picture of a day."""
+
+    enabled: bool = False
+    """Compute them beside the spectrograms, from the same transforms."""
+    anthropophony: tuple[Hertz, Hertz] = (0.0, 1000.0)
+    """NDSI: from and below which frequency in hertz sound counts as made by people and engines."""
+    biophony: tuple[Hertz, Hertz] = (1000.0, 10_000.0)
+    """NDSI: from and below which frequency in hertz sound counts as made by animals."""
+    bioacoustic: tuple[Hertz, Hertz] = (2000.0, 15_000.0)
+    """BI: lowest and highest frequency in hertz."""
+    diversity_top: Annotated[float, Field(gt=0)] = 10_000.0
+    """ADI and AEI: upper end of the highest band in hertz. 10000 is soundecology's default and the
+    literature's; scikit-maad's is 20000."""
+    diversity_step: Annotated[float, Field(gt=0)] = 1000.0
+    """ADI and AEI: width of a band in hertz."""
+    diversity_threshold: Annotated[float, Field(ge=-160, lt=0)] = -50.0
+    """ADI and AEI: decibels, relative to the loudest cell of the minute, that a cell must reach."""
+
+    @field_validator("anthropophony", "biophony", "bioacoustic")
+    @classmethod
+    def _ordered(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not limits[0] < limits[1]:
+            raise ValueError(f"needs lower < upper limit, got {limits[0]:g} and {limits[1]:g}")
+        return limits
+
+    @model_validator(mode="after")
+    def _two_bands(self) -> Indices:
+        if self.diversity_top < 2 * self.diversity_step:
+            raise ValueError(
+                f"diversity_top: {self.diversity_top:g} Hz holds fewer than two bands of "
+                f"{self.diversity_step:g} Hz (diversity_step), and one band has no diversity"
+            )
+        return self
 
 
 class TrainingSet(Section):
@@ -356,6 +393,7 @@ class Settings(Section):
     """Folder of everything that is made."""
     audio: Audio = Audio()
     spectrogram: Spectrogram = Spectrogram()
+    indices: Indices = Indices()
     training_set: TrainingSet = TrainingSet()
     experiments: dict[str, Experiment] = Field(
         default_factory=lambda: {"dino_vits16": Experiment()}
@@ -377,6 +415,33 @@ class Settings(Section):
             if name in RESERVED_NAMES:
                 raise ValueError(f"{name!r} is a folder of the results; choose another name")
         return experiments
+
+    @model_validator(mode="after")
+    def _indices_within_the_spectrum(self) -> Settings:
+        # Cut at half the rate, they would be other indices that look like the same.
+        spectrogram, indices = self.spectrogram, self.indices
+        if not indices.enabled:
+            return self
+        half = spectrogram.sample_rate / 2
+        tops = {
+            "anthropophony": indices.anthropophony[1],
+            "biophony": indices.biophony[1],
+            "bioacoustic": indices.bioacoustic[1],
+            "diversity_top": indices.diversity_top,
+        }
+        beyond = [f"{name} ({top:g} Hz)" for name, top in tops.items() if top > half]
+        if beyond:
+            raise ValueError(
+                f"indices: {', '.join(beyond)} above half of spectrogram.sample_rate "
+                f"({half:g} Hz); lower the limit or raise the rate"
+            )
+        bin_hertz = spectrogram.sample_rate / spectrogram.n_fft
+        if indices.diversity_step < bin_hertz:
+            raise ValueError(
+                f"indices: diversity_step ({indices.diversity_step:g} Hz) is narrower than a bin "
+                f"of the transform ({bin_hertz:g} Hz)"
+            )
+        return self
 
     def experiment(self, name: str) -> Experiment:
         """Return an experiment by name, or say which there are."""
