@@ -203,6 +203,59 @@ def spectrograms(
 
 
 @app.command()
+def indices(
+    recorder: RecorderName,
+    date: LocalDate,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+    workers: Workers = 1,
+) -> None:
+    """Compute one recorder-day's acoustic indices and its false-colour picture.
+
+    Where indices.enabled is set, the step spectrograms does so in its own pass.
+
+    Example: dawnchorus indices --recorder SM01 --date 2021-05-24
+    """
+    from dawnchorus.spectrograms.minutes import make_indices
+
+    settings, results = _settings(config_files, overrides, handed)
+    day = RecorderDay(recorder, date)
+    _say_receipt(f"indices {day}", make_indices(settings, results, day, workers=workers))
+
+
+@app.command()
+def verify(
+    days: Days = None,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+    workers: Workers = 1,
+) -> None:
+    """Compare spectrogram stores with their recordings, window by window; writes nothing.
+
+    Example: dawnchorus verify --days SM01/2021-05-24
+    """
+    from dawnchorus.results import read_receipt
+    from dawnchorus.spectrograms.verify import verify_day
+
+    settings, results = _settings(config_files, overrides, handed)
+    wrong = 0
+    for day in _days(days, results):
+        if days is None and read_receipt(results.spectrograms_receipt(day))["verdict"] == SET_ASIDE:
+            continue
+        found = verify_day(settings, results, day, workers=workers)
+        for complaint in found.complaints:
+            say(f"verify {day}: {complaint}")
+        wrong += bool(found.complaints)
+        if not found.complaints:
+            say(f"verify {day}: {found.windows:,} windows are as their recordings say")
+    if wrong:
+        many = "recorder-day differs" if wrong == 1 else "recorder-days differ"
+        raise DawnChorusError(f"{wrong:,} {many}", results.root, "see the lines above")
+
+
+@app.command()
 def sample(
     days: Days = None,
     config_files: ConfigFiles = None,

@@ -161,6 +161,18 @@ class Results:
         """Receipt of a spectrogram store."""
         return self.spectrograms(day).with_suffix(".json")
 
+    def indices(self, day: RecorderDay) -> Path:
+        """Acoustic indices of a recorder-day, a row per minute."""
+        return self.root / "indices" / day.recorder / f"{day.date}.parquet"
+
+    def indices_picture(self, day: RecorderDay) -> Path:
+        """False-colour spectrogram of a recorder-day."""
+        return self.indices(day).with_suffix(".png")
+
+    def indices_receipt(self, day: RecorderDay) -> Path:
+        """Receipt of a recorder-day's indices."""
+        return self.indices(day).with_suffix(".json")
+
     def detections(self, day: RecorderDay) -> Path:
         """BirdNET's detections of a recorder-day."""
         return self.root / "birdnet" / day.recorder / f"{day.date}.parquet"
@@ -237,6 +249,7 @@ class Results:
         for day in days:
             pairs.append((self.spectrograms_receipt(day), self.spectrograms(day)))
             pairs.append((self.detections_receipt(day), self.detections(day)))
+            pairs.append((self.indices_receipt(day), self.indices(day)))
             for space in spaces:
                 pairs.append((space.embeddings_receipt(day), space.embeddings(day)))
                 pairs.append((space.assignment_receipt(day), space.assignment(day)))

@@ -64,6 +64,9 @@ PACE = {
     "embedding": ("batch_size",),
     "birdnet": ("batch_size",),
 }
+# The indices are a parameter of their own step alone; the spectrograms' command sees them, to make both
+# in one pass.
+PASSED_ON = ("indices",)
 EXPERIMENT_PACE = ("checkpoint_minutes", "keep_checkpoints", "warm_start")
 
 
@@ -78,6 +81,7 @@ def pace():
         section: {key: everything[section][key] for key in keys}
         for section, keys in PACE.items()
     }
+    sections.update({section: everything[section] for section in PASSED_ON})
     sections["results"] = everything["results"]
     sections["experiments"] = {
         name: {key: experiment[key] for key in EXPERIMENT_PACE}

@@ -19,6 +19,7 @@ RESERVED_NAMES = frozenset(
     {
         "inventory",
         "spectrograms",
+        "indices",
         "birdnet",
         "training",
         "evaluation",
@@ -422,6 +423,11 @@ class Settings(Section):
         spectrogram, indices = self.spectrogram, self.indices
         if not indices.enabled:
             return self
+        if spectrogram.overlap_seconds or spectrogram.other_rates == "keep":
+            raise ValueError(
+                "indices: need windows that do not overlap (spectrogram.overlap_seconds 0) and are all of "
+                "one rate (spectrogram.other_rates resample)"
+            )
         half = spectrogram.sample_rate / 2
         tops = {
             "anthropophony": indices.anthropophony[1],

@@ -315,6 +315,8 @@ def _resampled_windows(
         last = first
         while last < fitting and start(last) + length <= stock_start + len(stock):
             last += 1
+        if not ended:  # whole blocks, as long as there is more to come
+            last -= (last - first) % block_windows
         for begin in range(first, last, block_windows):
             numbers = np.arange(begin, min(last, begin + block_windows), dtype=np.int64)
             starts = [start(int(number)) - stock_start for number in numbers]

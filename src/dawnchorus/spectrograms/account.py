@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import xxhash
@@ -47,7 +48,8 @@ class Source:
         """Take in the spectra of its next windows."""
         self.windows += len(spectra)
         self.peak = max(self.peak, float(spectra.peak.max(initial=0.0)))
-        self._sum_of_means += float(spectra.mean.sum())
+        for mean in spectra.mean.tolist():  # one by one: the same however windows come in blocks
+            self._sum_of_means += mean
         self._at_full_scale += int(spectra.at_full_scale.sum())
         self._samples += len(spectra) * window_samples
 
@@ -100,6 +102,23 @@ def naive_start(row: Recording) -> datetime:
     if row.start_utc is None:
         raise DawnChorusError("a usable recording has no start", row.recording, "scan again")
     return row.start_utc.replace(tzinfo=None)
+
+
+def require(root: Path, rows: list[Recording]) -> None:
+    """Raise if a recording is gone: no fault of the recording, and better no result than a thinned one.
+
+    Raises
+    ------
+    DawnChorusError
+        Naming it.
+    """
+    for row in rows:
+        if not (root / row.recording).is_file():
+            raise DawnChorusError(
+                "is in the inventory but not on the card",
+                root / row.recording,
+                "mount the card, or run 'dawnchorus scan' again",
+            )
 
 
 def attributes_of(settings: Settings, day: RecorderDay, sources: list[Source]) -> dict[str, Any]:

@@ -249,3 +249,47 @@ def band_powers_of_window(
             store_transposed(samples, starts, column, one, column * LANES)
         spectrum = other if _transform(one, other, circle) else one
         _under_triangles(spectrum, first_bin, segment, rising, falling, flat, mels, stride, first)
+
+
+@compiled
+def spectra_of_window(
+    samples: NDArray[np.float32],
+    hop: int,
+    frames: int,
+    circle: NDArray[np.float32],
+    spectrum: NDArray[np.float32],
+) -> None:
+    """Transform the frames of a window, where their spectra are wanted themselves.
+
+    Parameters
+    ----------
+    samples, hop, frames, circle
+        As :func:`band_powers_of_window` takes them.
+    spectrum : float32 (n_fft / 2 + 1, 2 * frames)
+        Filled with real and imaginary parts side by side, frames last.
+    """
+    n_fft = len(circle)
+    one, other = np.empty(n_fft * LANES, np.float32), np.empty(n_fft * LANES, np.float32)
+    last = frames - 1
+    for first in range(0, frames, LANES):
+        starts = (
+            first * hop,
+            min(first + 1, last) * hop,
+            min(first + 2, last) * hop,
+            min(first + 3, last) * hop,
+            min(first + 4, last) * hop,
+            min(first + 5, last) * hop,
+            min(first + 6, last) * hop,
+            min(first + 7, last) * hop,
+        )
+        for column in range(0, n_fft, LANES):
+            store_transposed(samples, starts, column, one, column * LANES)
+        rows = other if _transform(one, other, circle) else one
+        for lane in range(min(LANES, frames - first)):
+            re = 2 * (first + lane)
+            spectrum[0, re], spectrum[0, re + 1] = rows[lane], np.float32(0)
+            for k in range(1, n_fft // 2):
+                spectrum[k, re] = rows[(2 * k - 1) * LANES + lane]
+                spectrum[k, re + 1] = rows[2 * k * LANES + lane]
+            spectrum[n_fft // 2, re] = rows[(n_fft - 1) * LANES + lane]
+            spectrum[n_fft // 2, re + 1] = np.float32(0)

@@ -26,7 +26,13 @@ from dawnchorus.config import Spectrogram
 from dawnchorus.recordings.look import FULL_SCALE
 from dawnchorus.spectrograms import mel
 from dawnchorus.spectrograms.activity import activity
-from dawnchorus.spectrograms.fourier import band_powers_of_window, transformable, twiddles
+from dawnchorus.spectrograms.fourier import (
+    band_powers_of_window,
+    spectra_of_window,
+    transformable,
+    twiddles,
+)
+from dawnchorus.spectrograms.index_kernels import fill_amplitudes
 from dawnchorus.spectrograms.kernels import LOG2_COEFFICIENTS, band_powers, encode, moments
 from dawnchorus.spectrograms.lanes import LANES
 
@@ -121,6 +127,35 @@ class Spectrograph:
         ValueError
             If the shape or type is another.
         """
+        return self._compute(samples, None)
+
+    def with_amplitudes(
+        self, samples: NDArray[np.float32]
+    ) -> tuple[Spectra, NDArray[np.float32], NDArray[np.float32]]:
+        """Compute a block, and hand out the amplitudes of its frames from the same transforms.
+
+        Parameters
+        ----------
+        samples : float32 (n, framing.window_samples)
+
+        Returns
+        -------
+        spectra : Spectra
+            The same as without.
+        amplitudes : float32 (n_fft / 2 + 1, n * frames)
+            Square root of the power at all bins; see
+            :func:`dawnchorus.spectrograms.index_kernels.fill_amplitudes`.
+        samples : float32 (n, framing.window_samples)
+            As they were taken: finite.
+        """
+        width = len(samples) * self.settings.frames
+        amplitudes = np.empty((self.framing.n_fft // 2 + 1, width), np.float32)
+        spectra = self._compute(samples, amplitudes)
+        return spectra, amplitudes, _mended(samples) if spectra.broken else samples
+
+    def _compute(
+        self, samples: NDArray[np.float32], amplitudes: NDArray[np.float32] | None
+    ) -> Spectra:
         settings = self.settings
         length = self.framing.window_samples
         if samples.dtype != np.float32 or samples.shape[1:] != (length,):
@@ -141,15 +176,19 @@ class Spectrograph:
             if peak[window] >= FULL_SCALE:
                 full[window] = np.count_nonzero(np.abs(sound) >= FULL_SCALE)
             level[window] = level_db(square)
-            window_low, window_high = self._encode(sound, codes[window])
+            if amplitudes is None:
+                bands = self._bands(sound)
+            else:
+                start = window * settings.frames
+                bands = self._bands_and_amplitudes(sound, amplitudes, start)
+            window_low, window_high = self._encode(bands, codes[window])
             low += window_low
             high += window_high
             active[window] = activity(codes[window], settings.db_step)
         return Spectra(codes, level, active, low, high, broken, mean, peak, full)
 
-    def _encode(self, sound: NDArray[np.float32], codes: NDArray[np.uint8]) -> tuple[int, int]:
+    def _encode(self, bands: NDArray[np.float32], codes: NDArray[np.uint8]) -> tuple[int, int]:
         """Fill the codes of one window; return how many were clipped below and above."""
-        bands = self._bands(sound)
         return encode(
             bands,
             bands.view(np.int32),
@@ -158,6 +197,23 @@ class Spectrograph:
             LOG2_COEFFICIENTS,
             codes,
         )
+
+    def _bands_and_amplitudes(
+        self, sound: NDArray[np.float32], amplitudes: NDArray[np.float32], start: int
+    ) -> NDArray[np.float32]:
+        """Return the band powers of one window, and fill its amplitudes from frame ``start`` on."""
+        settings, n_fft = self.settings, self.framing.n_fft
+        if self._circle is not None:
+            spectrum = np.empty((n_fft // 2 + 1, 2 * settings.frames), np.float32)
+            hop = self.framing.hop or 0
+            spectra_of_window(sound, hop, settings.frames, self._circle, spectrum)
+        else:
+            frames = self.framing.frames_of(sound)
+            spectrum = scipy.fft.rfft(frames.T, axis=0, workers=1).view(np.float32)
+        bands = np.empty((settings.mels, settings.frames), np.float32)
+        band_powers(spectrum, self._first_bin, self._segment, self._rising, self._falling, bands)
+        fill_amplitudes(spectrum, mel.power_scale(n_fft), amplitudes, start)
+        return bands
 
     def _bands(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the band powers of one window, (mels, at least frames)."""
