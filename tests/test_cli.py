@@ -10,6 +10,8 @@ import pytest
 CONTRACT = [
     "scan",
     "spectrograms",
+    "indices",
+    "verify",
     "sample",
     "train",
     "embed",
