@@ -143,6 +143,7 @@ def test_rows(audio, tmp_path):
         header_offset_minutes=120,
         header_battery_v=4.6,
         header_temperature_c=17.7,
+        is_noted=True,
     )
     assert rows["SM1/Data/SM1_20210524_235900.wav"].start_utc == datetime(
         2021, 5, 25, 4, 59, tzinfo=UTC
@@ -238,7 +239,7 @@ def test_second_scan_opens_only_what_is_new(audio, tmp_path, monkeypatch):
 def test_a_broken_earlier_table_is_no_obstacle(audio, tmp_path):
     results = results_of(tmp_path)
     put(results.recordings, b"nonsense")
-    assert known_recordings(results.recordings) == {}
+    assert known_recordings(results.recordings) == ({}, "")
     assert index(audio, results.recordings) == index(audio)
     scan(settings_of(**dict(audio)), results)
     assert len(read_recordings(results.recordings)) == 9

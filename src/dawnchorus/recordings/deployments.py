@@ -140,9 +140,19 @@ class Deployments:
         self._of: dict[str, list[tuple[Deployment, ZoneInfo]]] = {}
         for deployment in sorted(deployments, key=lambda d: (d.recorder, d.start)):
             self._of.setdefault(deployment.recorder, []).append((deployment, deployment.zone))
+        self._count = len(deployments)
 
     def __len__(self) -> int:
-        return sum(len(of) for of in self._of.values())
+        return self._count
+
+    @property
+    def facts(self) -> list[Any]:
+        """All that is known, as JSON can say it."""
+        return [
+            [deployment.recorder, str(deployment.start), str(deployment.end), *deployment.facts]
+            for recorder in sorted(self._of)
+            for deployment in self.of(recorder)
+        ]
 
     def of(self, recorder: str) -> list[Deployment]:
         """Deployments of a recorder by their start."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from dawnchorus import progress
+from dawnchorus import __version__, progress
 from dawnchorus.config import Audio, Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.recordings.calendar import write_calendar
@@ -26,7 +26,7 @@ from dawnchorus.recordings.clock import HeaderClock, Start, needs_header, start_
 from dawnchorus.recordings.deployments import Deployments, read_deployments
 from dawnchorus.recordings.faults import FaultLine, write_faults
 from dawnchorus.recordings.look import CLICK_SECONDS
-from dawnchorus.recordings.names import Stamp, parse
+from dawnchorus.recordings.names import parse
 from dawnchorus.recordings.neighbours import (
     first_of_each_day,
     gaps,
@@ -36,7 +36,6 @@ from dawnchorus.recordings.neighbours import (
     with_copies,
 )
 from dawnchorus.recordings.reading import (
-    Content,
     in_threads,
     is_same,
     is_settled,
@@ -134,7 +133,7 @@ def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
     stamps = [parse(entry.name, audio.pattern) for entry in cards.entries]
     clocks: list[HeaderClock | None] = [None] * len(stamps)
     unread: list[int] = []
-    earlier = known_recordings(known) if any(map(needs_header, stamps)) else {}
+    earlier = known_recordings(known)[0] if any(map(needs_header, stamps)) else {}
     for number, (entry, stamp) in enumerate(zip(cards.entries, stamps, strict=True)):
         if needs_header(stamp):
             row = earlier.get(entry.path)
@@ -191,8 +190,8 @@ def scan(settings: Settings, results: Results) -> ScanSummary:
     cards = _walk(audio)
     deployments = read_deployments(audio.deployments, audio.timezone)
     with _without_collecting():
-        rows, lines, opened = _rows(audio, cards, deployments, results)
-    write_recordings(results.recordings, rows)
+        rows, lines, opened, circumstances = _rows(audio, cards, deployments, results)
+    write_recordings(results.recordings, rows, circumstances)
     write_faults(results.faults, lines)
     write_calendar(results.calendar, rows, lines, cards.recorders)
     usable = [row for row in rows if row.is_usable]
@@ -222,46 +221,62 @@ def _without_collecting() -> Iterator[None]:
 
 def _rows(
     audio: Audio, cards: Cards, deployments: Deployments, results: Results
-) -> tuple[list[Recording], list[FaultLine], int]:
-    """All rows of the inventory, all lines of ``faults.tsv``, and how many files were opened."""
-    earlier = known_recordings(results.recordings)
-    stamps = {entry.path: parse(entry.name, audio.pattern) for entry in cards.entries}
-    contents: dict[str, Content] = {}
+) -> tuple[list[Recording], list[FaultLine], int, str]:
+    """All rows of the inventory, all lines of ``faults.tsv``, how many files were opened, and the
+    fingerprint of the circumstances."""
+    earlier, of_earlier = known_recordings(results.recordings)
+    summaries = _summaries(audio.root, cards)
+    circumstances = fingerprint(
+        [
+            __version__,
+            audio.pattern,
+            audio.timezone,
+            audio.channel,
+            deployments.facts,
+            {recorder: summary.facts for recorder, summary in summaries.items()},
+        ]
+    )
+    unchanged: list[Recording] = []
+    known: list[tuple[Entry, Recording]] = []
     unread: list[Entry] = []
     for entry in cards.entries:
         row = earlier.get(entry.path)
-        if row is not None and is_same(row, entry) and is_settled(row):
-            contents[entry.path] = known_content(row)
-        else:
+        if row is None or not is_same(row, entry) or not is_settled(row):
             unread.append(entry)
+        elif row.is_noted or of_earlier != circumstances or row.code is not None:
+            known.append((entry, row))
+        else:  # by itself it would become the same row again
+            unchanged.append(
+                row
+                if row.duplicate_of is None and row.clicks_per_second is None
+                else row._replace(duplicate_of=None, clicks_per_second=None)
+            )
+
+    judge = Judge(audio, deployments, summaries)
+    for entry, row in known:
+        judge.add(entry, parse(entry.name, audio.pattern), known_content(row), row.content_xxh3)
     with progress.counting("reading headers", len(unread), "files") as advance:
         paths = [audio.root / entry.path for entry in unread]
-        for entry, content in zip(unread, in_threads(read_content, paths, advance), strict=True):
-            contents[entry.path] = content
-    fresh = {entry.path for entry in unread}
+        contents = in_threads(read_content, paths, advance)
+    for entry, content in zip(unread, contents, strict=True):
+        judge.add(entry, parse(entry.name, audio.pattern), content, None)
 
-    judge = Judge(audio, deployments, _summaries(audio.root, cards))
-    for entry in cards.entries:
-        before = None if entry.path in fresh else earlier[entry.path].content_xxh3
-        judge.add(entry, stamps[entry.path], contents[entry.path], before)
-    rows = with_copies(audio.root, judge.rows)
+    rows = with_copies(audio.root, [*unchanged, *judge.rows])
+    fresh = {entry.path for entry in unread}
     known_clicks = {
-        path: row.clicks_per_second for path, row in earlier.items() if path not in fresh
+        path: row.clicks_per_second
+        for path, row in earlier.items()
+        if row.clicks_per_second is not None and path not in fresh
     }
-    rows = _with_clicks(audio.root, rows, judge.audiomoths, known_clicks)
-    channels = {
-        path: stamp.channel
-        for path, stamp in stamps.items()
-        if isinstance(stamp, Stamp) and stamp.channel is not None
-    }
+    rows = _with_clicks(audio.root, rows, known_clicks)
     lines = [stray_line(stray) for stray in (*cards.strays, *cards.pending)]
     lines += judge.lines(rows)
     lines += lines_of_copies(rows)
-    lines += overlaps(rows, channels)
+    lines += overlaps(rows)
     lines += gaps(rows)
-    lines += low_batteries(rows, judge.audiomoths)
+    lines += low_batteries(rows)
     lines += lines_of_clicks(rows)
-    return rows, lines, len(unread)
+    return rows, lines, len(unread), circumstances
 
 
 def _summaries(root: Path, cards: Cards) -> dict[str, Summary]:
@@ -277,18 +292,17 @@ def _summaries(root: Path, cards: Cards) -> dict[str, Summary]:
 def _with_clicks(
     root: Path,
     rows: Sequence[Recording],
-    audiomoths: set[str],
     known: Mapping[str, float | None],
 ) -> list[Recording]:
     """Listen for clicks in one recording of each AudioMoth's day; a card clicks all day or not at all."""
-    moths = (row for row in rows if row.recording in audiomoths)
+    moths = (row for row in rows if row.is_audiomoth)
     wanted = [row.recording for row in first_of_each_day(moths, CLICK_SECONDS)]
     rates = {path: rate for path in wanted if (rate := known.get(path)) is not None}
     unknown = [path for path in wanted if path not in rates]
     heard = in_threads(listen_for_clicks, [root / path for path in unknown])
     rates.update(zip(unknown, heard, strict=True))
     return [
-        row if row.recording not in rates else replace(row, clicks_per_second=rates[row.recording])
+        row if row.recording not in rates else row._replace(clicks_per_second=rates[row.recording])
         for row in rows
     ]
 

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
 
 from dawnchorus.recordings.headers import Riff
 
 
-@dataclass(frozen=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What a recorder wrote into its recording; None where it said nothing."""
 
     clock: datetime | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
@@ -30,6 +30,8 @@ FEWEST_DAYS = 4
 """Days of the neighbourhood that must have recordings before anything is usual."""
 MISSING = 0.1
 """Share of the usual hours that may be missing before a day is named."""
+MINUTES = 24 * 60
+"""Of a day."""
 SAME_SLOT = 3
 """Minutes by which the start of a scheduled recording may wander."""
 
@@ -61,11 +63,11 @@ def with_copies(root: Path, rows: Sequence[Recording]) -> list[Recording]:
     unknown = [number for number in suspects if rows[number].content_xxh3 is None]
     hashes = in_threads(_hash, [root / rows[number].recording for number in unknown])
     for number, digest in zip(unknown, hashes, strict=True):
-        found[number] = replace(found[number], content_xxh3=digest)
+        found[number] = found[number]._replace(content_xxh3=digest)
     for number, row in enumerate(rows):
         # Whether a file was once compared must not show.
         if number not in of_suspects and row.content_xxh3 is not None:
-            found[number] = replace(row, content_xxh3=None)
+            found[number] = row._replace(content_xxh3=None)
     same: dict[tuple[int, str], list[int]] = defaultdict(list)
     for number in suspects:
         digest = found[number].content_xxh3
@@ -96,8 +98,7 @@ def _mark(rows: list[Recording], group: list[int]) -> None:
         original = first_of.setdefault(row.day, number)
         if original != number:
             reason = f"{FAULTS['DC016'].meaning}: {rows[original].recording}"
-            rows[number] = replace(
-                row,
+            rows[number] = row._replace(
                 status="set aside",
                 code="DC016",
                 reason=reason,
@@ -105,7 +106,7 @@ def _mark(rows: list[Recording], group: list[int]) -> None:
             )
     kept = list(first_of.values())
     for number in kept[1:]:
-        rows[number] = replace(rows[number], duplicate_of=rows[kept[0]].recording)
+        rows[number] = rows[number]._replace(duplicate_of=rows[kept[0]].recording)
 
 
 def lines_of_copies(rows: Iterable[Recording]) -> list[FaultLine]:
@@ -119,20 +120,15 @@ def lines_of_copies(rows: Iterable[Recording]) -> list[FaultLine]:
     return lines
 
 
-def overlaps(rows: Iterable[Recording], channels: Mapping[str, str | None]) -> list[FaultLine]:
+def overlaps(rows: Iterable[Recording]) -> list[FaultLine]:
     """Name recordings that run on when the next one of the recorder has begun (WA003).
 
-    Parameters
-    ----------
-    rows : iterable of Recording
-    channels : mapping
-        Channel in the name of a recording, where there is one: a recorder that writes a file for
-        each channel writes two at a time.
+    A recorder that writes a file for each channel writes two at a time; they are no overlap.
     """
     tracks: dict[tuple[str, str | None], list[Recording]] = defaultdict(list)
     for row in rows:
         if row.is_usable and row.start_utc is not None:
-            tracks[(row.recorder, channels.get(row.recording))].append(row)
+            tracks[(row.recorder, row.name_channel)].append(row)
     lines = []
     for track in tracks.values():
         track.sort(key=lambda row: (row.start_utc, row.recording))
@@ -151,7 +147,7 @@ class _Day:
     """What a recorder recorded on a day."""
 
     hours: float = 0.0
-    minutes: tuple[int, ...] = ()
+    minutes: list[int] = field(default_factory=list)
     """Of the local day, at which recordings began."""
 
 
@@ -163,18 +159,20 @@ def gaps(rows: Iterable[Recording]) -> list[FaultLine]:
     gaps: it is set up and fetched on them. Where recordings keep to a schedule, the starts that are missing
     are told.
     """
-    stays: dict[tuple[str, str], dict[date, _Day]] = defaultdict(dict)
+    made: dict[tuple[str, str, str], _Day] = defaultdict(_Day)
     for row in rows:
         if row.is_usable and row.date is not None and row.start_utc is not None:
-            days = stays[(row.recorder, row.deployment or "")]
-            day = days.setdefault(date.fromisoformat(row.date), _Day())
+            day = made[(row.recorder, row.deployment or "", row.date)]
             day.hours += row.duration_s / 3600
-            local = row.start_utc + timedelta(minutes=row.utc_offset_minutes or 0)
-            day.minutes += (60 * local.hour + local.minute,)
+            of_utc = 60 * row.start_utc.hour + row.start_utc.minute
+            day.minutes.append((of_utc + (row.utc_offset_minutes or 0)) % MINUTES)
+    stays: dict[tuple[str, str], dict[date, _Day]] = defaultdict(dict)
+    for (recorder, deployment, local), day in made.items():
+        stays[(recorder, deployment)][date.fromisoformat(local)] = day
     lines = []
     for (recorder, _), days in stays.items():
         first, last = min(days), max(days)
-        whole = {day: made for day, made in days.items() if first < day < last}
+        whole = {day: of_day for day, of_day in days.items() if first < day < last}
         for ahead in range(1, (last - first).days):
             between = first + timedelta(days=ahead)
             reason = _less_than_usual(between, whole)
@@ -216,21 +214,14 @@ def _slots(around: Sequence[_Day]) -> list[int]:
 
 def _near(minute: int, other: int) -> bool:
     apart = abs(minute - other)
-    return min(apart, 24 * 60 - apart) <= SAME_SLOT
+    return min(apart, MINUTES - apart) <= SAME_SLOT
 
 
-def low_batteries(rows: Iterable[Recording], audiomoths: set[str]) -> list[FaultLine]:
-    """Name an AudioMoth's recordings that are short or empty because the battery was low (OA002).
-
-    Parameters
-    ----------
-    rows : iterable of Recording
-    audiomoths : set of str
-        Recordings whose name or header is an AudioMoth's.
-    """
+def low_batteries(rows: Iterable[Recording]) -> list[FaultLine]:
+    """Name an AudioMoth's recordings that are short or empty because the battery was low (OA002)."""
     of_recorder: dict[str, list[Recording]] = defaultdict(list)
     for row in rows:
-        if row.recording in audiomoths:
+        if row.is_audiomoth:
             of_recorder[row.recorder].append(row)
     lines = []
     for found in of_recorder.values():

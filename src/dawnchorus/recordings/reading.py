@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dawnchorus import progress
 from dawnchorus.recordings.cards import Entry
@@ -34,8 +33,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """What one opening of a file tells."""
 
     frames: int = 0

@@ -41,6 +41,11 @@ class Summary:
     def __len__(self) -> int:
         return len(self._lines)
 
+    @property
+    def facts(self) -> str:
+        """All that it knows, as one text."""
+        return str(self._lines)
+
     def at(self, clock: datetime) -> SummaryLine | None:
         """Return the last line at or (as the recorder writes when it is done) a day before a clock reading.
 

@@ -7,11 +7,9 @@ small enough that the recordings of one day are found without reading the season
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
 from datetime import datetime
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_type_hints
 
 import polars as pl
 
@@ -22,13 +20,17 @@ from dawnchorus.results import RecorderDay, publishing
 ROWS_PER_GROUP = 2048
 """Some 40 recorder-days: a day is read from one or two groups, and a season has few groups."""
 
+CIRCUMSTANCES_KEY = "dawnchorus.recordings.circumstances"
+"""Fingerprint of all besides the files that rows depend on: settings, deployments, summaries."""
 EDITION, EDITION_KEY = 2, "dawnchorus.recordings.edition"
 """Raise the edition when headers come to be read otherwise: rows of another are not reused."""
 
 
-@dataclass(frozen=True)
-class Recording:
-    """One audio file on a card: a row of ``recordings.parquet``."""
+class Recording(NamedTuple):
+    """One audio file on a card: a row of ``recordings.parquet``.
+
+    A tuple, since a season has 43,632 of them and a scan makes them all.
+    """
 
     recording: str
     """Path relative to ``audio.root``, POSIX style."""
@@ -100,6 +102,10 @@ class Recording:
     header_battery_v: float | None = None
     header_temperature_c: float | None = None
     header_low_battery: bool = False
+    name_channel: str | None = None
+    """Channel in the name, of recorders that write a file for each."""
+    is_noted: bool = False
+    """Something about the file by itself stands in ``faults.tsv``."""
 
     @property
     def is_usable(self) -> bool:
@@ -107,21 +113,27 @@ class Recording:
         return self.status in ("ok", "partial")
 
     @property
+    def is_audiomoth(self) -> bool:
+        """True if an AudioMoth made it, by its name or header."""
+        by_name = self.convention is not None and self.convention.startswith("audiomoth")
+        return by_name or self.header_battery_v is not None
+
+    @property
     def day(self) -> RecorderDay | None:
         """The recorder-day it belongs to."""
         return None if self.date is None else RecorderDay(self.recorder, self.date)
 
 
-_TYPES: dict[str, Any] = {
-    "str": pl.String,
-    "str | None": pl.String,
-    "Status": pl.String,
-    "float": pl.Float64,
-    "float | None": pl.Float64,
-    "int": pl.Int64,
-    "int | None": pl.Int32,
-    "bool": pl.Boolean,
-    "datetime | None": pl.Datetime("us"),
+_TYPES: dict[Any, Any] = {
+    str: pl.String,
+    str | None: pl.String,
+    Status: pl.String,
+    float: pl.Float64,
+    float | None: pl.Float64,
+    int: pl.Int64,
+    int | None: pl.Int32,
+    bool: pl.Boolean,
+    datetime | None: pl.Datetime("us"),
 }
 _SPECIAL: dict[str, Any] = {
     "start_utc": pl.Datetime("us", "UTC"),
@@ -129,18 +141,16 @@ _SPECIAL: dict[str, Any] = {
     "channels": pl.Int16,
 }
 SCHEMA: dict[str, Any] = {
-    field.name: _SPECIAL.get(field.name, _TYPES[str(field.type)]) for field in fields(Recording)
+    name: _SPECIAL.get(name, _TYPES[kind]) for name, kind in get_type_hints(Recording).items()
 }
 """Columns and types of the table; the fields of :class:`Recording` in their order."""
 
 ORDER = ["recorder", "date", "start_utc", "recording"]
 
 
-def write_recordings(table: Path, recordings: Iterable[Recording]) -> None:
+def write_recordings(table: Path, recordings: Iterable[Recording], circumstances: str = "") -> None:
     """Publish ``recordings.parquet``; the same recordings in any order give the same bytes."""
-    # attrgetter: dataclasses.astuple copies every value, which takes seconds for a season.
-    values = attrgetter(*SCHEMA)
-    columns = zip(*map(values, recordings), strict=True)
+    columns = zip(*recordings, strict=True)
     frame = pl.DataFrame(
         [
             pl.Series(name, column, dtype=kind, strict=True)
@@ -149,7 +159,7 @@ def write_recordings(table: Path, recordings: Iterable[Recording]) -> None:
         or SCHEMA
     )
     frame = frame.sort(ORDER, nulls_last=True)
-    metadata = {EDITION_KEY: str(EDITION)}
+    metadata = {EDITION_KEY: str(EDITION), CIRCUMSTANCES_KEY: circumstances}
     with publishing(table) as partial:
         frame.write_parquet(
             partial, row_group_size=ROWS_PER_GROUP, statistics=True, metadata=metadata
@@ -169,7 +179,7 @@ def _collect(table: Path, query: pl.LazyFrame) -> list[tuple[Any, ...]]:
 
 
 def _read(table: Path, query: pl.LazyFrame) -> list[Recording]:
-    return [Recording(*row) for row in _collect(table, query.select(list(SCHEMA)))]
+    return list(map(Recording._make, _collect(table, query.select(list(SCHEMA)))))
 
 
 def read_recordings(table: Path) -> list[Recording]:
@@ -224,14 +234,19 @@ def days_of(table: Path) -> list[RecorderDay]:
     return sorted(RecorderDay(*day) for day in _collect(table, query))
 
 
-def known_recordings(table: Path | None) -> dict[str, Recording]:
-    """Return the rows of an earlier scan by path; none if there is no such table or it is outdated."""
+def known_recordings(table: Path | None) -> tuple[dict[str, Recording], str]:
+    """Return the rows of an earlier scan by path, and under which circumstances they were made.
+
+    Nothing, if there is no such table or it is outdated.
+    """
     if table is None or not table.is_file():
-        return {}
+        return {}, ""
     try:
-        if pl.read_parquet_metadata(table).get(EDITION_KEY) != str(EDITION):
-            return {}
-        return {row.recording: row for row in read_recordings(table)}
+        metadata = pl.read_parquet_metadata(table)
+        if metadata.get(EDITION_KEY) != str(EDITION):
+            return {}, ""
+        rows = {row.recording: row for row in read_recordings(table)}
+        return rows, metadata.get(CIRCUMSTANCES_KEY, "")
     except (DawnChorusError, pl.exceptions.PolarsError, OSError):
         # It only spares work: the scan reads everything anew and replaces it.
-        return {}
+        return {}, ""

@@ -70,8 +70,7 @@ class Judge:
     ) -> None:
         self._audio, self._deployments, self._summaries = audio, deployments, summaries
         self.rows: list[Recording] = []
-        self.audiomoths: set[str] = set()
-        """Recordings that an AudioMoth made, by name or header."""
+        """Of all files that were added."""
         self._lines: list[FaultLine] = []
         self._habits: dict[tuple[str, str, str, str | None], _Habit] = defaultdict(_Habit)
 
@@ -102,14 +101,13 @@ class Judge:
         status: Status = self._status(faults[0][0], content) if faults else "ok"
         worst = faults[0] if faults else (None, None)
         row = self._row(entry, start, content, status, worst, content_xxh3)
-        self.rows.append(row)
-        if (convention or "").startswith("audiomoth") or content.metadata.battery_v is not None:
-            self.audiomoths.add(entry.path)
+        if isinstance(stamp, Stamp) and stamp.channel is not None:
+            row = row._replace(name_channel=stamp.channel)
         overriding = FAULTS["DC005"].action if status == "set aside" else None
         for one in faults:
             self._lines.append(FaultLine.of(entry.path, entry.recorder, row.date, *one, overriding))
-        if isinstance(start, Start):
-            self._note_habits(row, start)
+        has_habits = isinstance(start, Start) and self._note_habits(row, start)
+        self.rows.append(row._replace(is_noted=True) if faults or has_habits else row)
 
     @staticmethod
     def _status(code: str, content: Content) -> Status:
@@ -205,21 +203,24 @@ class Judge:
             header_low_battery=told.is_low_battery,
         )
 
-    def _note_habits(self, row: Recording, start: Start) -> None:
-        for code in start.codes:
-            if code in OF_ALL:
-                self._habits[(row.recorder, code, "", None)].add(row)
+    def _note_habits(self, row: Recording, start: Start) -> bool:
+        """Note what a recorder does with many recordings; tell whether there was anything."""
+        habits: list[tuple[str, str, str | None]] = [
+            (code, "", None) for code in start.codes if code in OF_ALL
+        ]
         if start.zone_offset is not None:
             zone = self._deployments.timezone
             if start.deployment is not None:
                 zone = start.deployment.timezone
             told = f"{_hours(start.offset)}, {zone} has {_hours(start.zone_offset)}"
-            self._habits[(row.recorder, "DC013", told, None)].add(row)
+            habits.append(("DC013", told, None))
         if len(self._deployments) and start.deployment is None:
             is_known = bool(self._deployments.of(row.recorder))
             told = "its deployments leave out this day" if is_known else "not in the table"
-            date = row.date if is_known else None
-            self._habits[(row.recorder, "DC011", told, date)].add(row)
+            habits.append(("DC011", told, row.date if is_known else None))
+        for habit in habits:
+            self._habits[(row.recorder, *habit)].add(row)
+        return bool(habits)
 
     def lines(self, rows: Iterable[Recording]) -> list[FaultLine]:
         """Return the lines of ``faults.tsv`` for the files, and for the recorders' habits.
