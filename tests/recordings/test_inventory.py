@@ -382,7 +382,7 @@ def test_calendar(audio, tmp_path):
         "SM1, Tuesday 2021-05-25: 0.00 h in 1 recording, start 00:00; "
         "faults: 1 × no deployment covers it"
     )
-    assert set(two["class"].split()) == {"day", "deep", "faulty"}
+    assert set(two["class"].split()) == {"day", "deep", "noted"}
     gap = parser.cells["SM1, Wednesday 2021-05-26"]
     assert gap["class"].split() == ["day", "gap"]
     before = parser.cells["<b>&, Monday 2021-05-24"]

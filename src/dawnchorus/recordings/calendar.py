@@ -1,8 +1,9 @@
 """The coverage calendar: one page that shows what the season holds and where it has holes.
 
 In: the rows of ``recordings.parquet`` and the lines of ``faults.tsv``. Out: ``calendar.html``, a grid of
-recorder by day with the hours recorded as colour, faults marked and gaps hatched; one file without
-scripts or anything to fetch, so that it opens from a card in the field.
+recorder by day with the hours recorded as colour, what was lost marked in red, what is merely odd in
+amber, short days underlined and gaps hatched; one file without scripts or anything to fetch, so that it opens
+from a card in the field. A season of more than :data:`ROOMY_DAYS` days has narrow columns, to be seen at once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ MOST_DAYS = 1500
 """Longest span drawn as a grid; a recorder whose clock was never set must not make a page of 50 years."""
 MOST_LINES = 500
 """Faults listed on the page; ``faults.tsv`` has all."""
+ROOMY_DAYS = 45
+"""With more days than this, columns are narrow and have no numbers."""
+SHORT_DAY, COPY = "DC019", "DC016"
 PALE, DEEP = (214, 236, 222), (6, 78, 74)
 """Colours (sRGB) of the shortest and the longest day; one hue, so that it prints in grey."""
 
@@ -41,6 +45,8 @@ class Cell:
     """Codes, one per line of ``faults.tsv``."""
     is_gap: bool = False
     """Nothing usable on a day between the recorder's first and last."""
+    mark: str = ""
+    """CSS classes: ``faulty`` where something is lost, else ``noted``; ``short`` for less than usual."""
     title: str = ""
     colour: str = ""
     is_deep: bool = False
@@ -57,6 +63,8 @@ class Line:
     days: int
     """With usable sound."""
     gaps: int
+    short: int
+    """Days on which less than usual was recorded."""
     faults: int
     undated: int
     """Recordings without a date, and so without a cell."""
@@ -102,6 +110,7 @@ def write_calendar(
         counts[fault.code] += 1
     text = environment.from_string(template).render(
         days=days,
+        is_dense=len(days) > ROOMY_DAYS,
         months=_months(days),
         lines=lines,
         totals=[sum(line.cells[at].hours for line in lines) for at in range(len(days))],
@@ -171,6 +180,7 @@ def _lines(
         filled = [number for number, cell in enumerate(cells) if cell.recordings]
         for number, cell in enumerate(cells):
             cell.is_gap = bool(filled) and not cell.recordings and filled[0] < number < filled[-1]
+            cell.mark = _mark(cell)
             share = cell.hours / longest if longest else 0.0
             cell.colour, cell.is_deep = colour_of(share), share > 0.5
             cell.title = _title(name, days[number], cell)
@@ -181,11 +191,24 @@ def _lines(
                 hours=sum(cell.hours for cell in cells),
                 days=len(filled),
                 gaps=sum(cell.is_gap for cell in cells),
+                short=sum("short" in cell.mark for cell in cells),
                 faults=marked[name],
                 undated=undated[name],
             )
         )
     return lines
+
+
+def _mark(cell: Cell) -> str:
+    others = [code for code in cell.faults if code != SHORT_DAY]
+    # Of a copy that is set aside, the other one is used.
+    is_lost = any(
+        FAULTS[code].status in ("set aside", "partial") for code in others if code != COPY
+    )
+    marks = ["faulty" if is_lost else "noted"] if others else []
+    if SHORT_DAY in cell.faults and cell.recordings:
+        marks.append("short")
+    return " ".join(marks)
 
 
 def _title(recorder: str, day: date, cell: Cell) -> str:
