@@ -27,18 +27,21 @@ def simulated(seconds: int, recordings: int = 1) -> list[np.ndarray]:
         return [soundfile.read(file, dtype="int16")[0] for file in files]
 
 
-def make_card(root: Path, recorder: str, minutes: float, seed: int = 2021) -> Path:
-    """Write one 16-bit mono WAV of a recorder's day: ten simulated minutes again and again, each
-    time at another place of their round and under fresh noise."""
+def make_card(
+    root: Path, recorder: str, minutes: float, recordings: int = 1, seed: int = 2021
+) -> Path:
+    """Write one 16-bit mono WAV of a recorder's day: recordings of ten simulated minutes again and
+    again, each time from another place of the ten minutes and under fresh noise."""
     path = root / "cards" / recorder / f"{recorder}_{DAY.replace('-', '')}_050000.wav"
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
-    (block,) = simulated(BLOCK_SECONDS)
-    left = round(minutes * 60 * RATE)
+    blocks = simulated(BLOCK_SECONDS, recordings)
+    left, number = round(minutes * 60 * RATE), 0
     with soundfile.SoundFile(path, "w", RATE, 1, subtype="PCM_16") as file:
         while left:
+            block = blocks[number % len(blocks)]
             turned = np.roll(block, int(random.integers(len(block))))[:left]
             hiss = random.integers(-HISS, HISS + 1, len(turned), dtype=np.int8)
             file.write(turned + hiss)
-            left -= len(turned)
+            left, number = left - len(turned), number + 1
     return path

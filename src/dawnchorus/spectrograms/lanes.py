@@ -146,9 +146,12 @@ def _overload(symbol: Any, instruction: str) -> None:
 
     @overload(symbol)
     def of_lanes(left: Any, right: Any) -> Any:
-        if isinstance(left, Lanes) and isinstance(right, Lanes):
-            return lambda left, right: operation(left, right)  # noqa: PLW0108 - Numba wants a function
-        return None
+        # Numba compares the signatures of both, annotations too.
+        def implementation(left: Any, right: Any) -> Any:
+            return operation(left, right)
+
+        is_ours = isinstance(left, Lanes) and isinstance(right, Lanes)
+        return implementation if is_ours else None
 
 
 _overload(operator.add, "fadd")
