@@ -5,7 +5,7 @@ and, beside it, the receipt; no store if no window could be had. The store is wh
 
 The recordings are read one after the other, in order of their start, as a stream; blocks of windows go
 to the workers (threads: the transforms and loops let go of the interpreter lock, and samples need not
-be copied to another process; two are 1.7 times as fast as one, two processes slower than one) and come
+be copied to another process; two are 1.4 times as fast as one, two processes slower than one) and come
 back in order. So the bytes are the same with any number of them.
 
 A hidden note beside the receipt (``.{date}.inputs.json``) remembers sizes and modification times of
