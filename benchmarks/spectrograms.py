@@ -1,9 +1,10 @@
-"""From a WAV on disk to a committed spectrogram store, beside what others need for the picture alone.
+"""From a recorder's day on disk to a committed spectrogram store, beside what others would write.
 
-Ours is the whole step (read, hash, transform, score, compress, publish). The peers, torchaudio and
-librosa, read the same file and end with decibels in memory, without a store. The floor is the Fourier
-transform of framed samples and a dense mel product, from memory to memory. All run on one core, in
-turns, each in its own process; the best of the rounds counts.
+Ours is the whole step (read, hash, transform, score, compress, publish). The peers: torchaudio into
+the same store, librosa on long blocks and librosa in a loop per window, both without a store. The
+floors: the real Fourier transform of framed samples, alone and with a dense mel product, from memory
+to memory. All run on one core with one thread, in turns, each in its own process; the best of the
+rounds counts. Then: two days in two processes, memory, a cold page cache, the command itself.
 
 Run ``python benchmarks/spectrograms.py [--quick] [--save FILE]``.
 """
@@ -13,254 +14,36 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import multiprocessing
 import os
 import platform
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-RATE, N_FFT, HOP, MELS, F_MIN, F_MAX, FRAMES, WINDOW = (
-    44_100,
-    1024,
-    512,
-    128,
-    150,
-    15_000,
-    256,
-    132_300,
+import numpy as np
+from sides import MELS, floors, ours, peers
+from sides.clock import PREPARE, TOLD, Side, Times, cores, evict, fill, peak_memory
+from sides.sound import make_card
+
+PACKAGES = (
+    "dawnchorus",
+    "numpy",
+    "scipy",
+    "numba",
+    "zarr",
+    "zarrs",
+    "soundfile",
+    "torch",
+    "torchaudio",
+    "librosa",
 )
-BATCH = 16
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-)
-SIDES = {
-    "ours": "dawnchorus.spectrograms.day.make_day(settings, results, day, workers=1)",
-    "torchaudio": (
-        "soundfile.read + torchaudio.transforms.MelSpectrogram(44100, 1024, hop_length=512, "
-        "f_min=150, f_max=15000, n_mels=128, center=False) + AmplitudeToDB(top_db=None)"
-    ),
-    "librosa": (
-        "soundfile.read + librosa.feature.melspectrogram(sr=44100, n_fft=1024, hop_length=512, "
-        "n_mels=128, fmin=150, fmax=15000, htk=True, norm=None, center=False) + power_to_db"
-    ),
-    "floor, torch": "torch.fft.rfft(frames * hann), |X|^2 @ filters, float32, samples in memory",
-    "floor, scipy": "scipy.fft.rfft(frames * hann), |X|^2 @ filters, float32, samples in memory",
-}
-
-
-def make_card(root: Path, minutes: float) -> Path:
-    """One 16-bit mono WAV: coloured noise, a hum and whistles, so that codes compress as they do."""
-    import numpy as np
-    import soundfile
-    from scipy.signal import lfilter
-
-    path = root / "cards" / "REC01" / "REC01_20210524_050000.wav"
-    path.parent.mkdir(parents=True)
-    random = np.random.default_rng(2021)
-    seconds = round(minutes * 60)
-    with soundfile.SoundFile(path, "w", RATE, 1, subtype="PCM_16") as file:
-        state = np.zeros(1)
-        clock = np.arange(RATE) / RATE
-        for _ in range(seconds):
-            noise, state = lfilter([0.02], [1, -0.9], random.normal(0, 0.2, RATE), zi=state)
-            sound = noise + 0.003 * random.normal(0, 1, RATE)
-            for _ in range(random.poisson(0.7)):
-                start, length = random.integers(0, RATE // 2), random.integers(2000, 16_000)
-                sweep = 2000 + 5000 * random.random() + 3000 * random.normal() * clock[:length]
-                sound[start : start + length] += (
-                    0.1 * np.hanning(length) * np.sin(2 * np.pi * np.cumsum(sweep) / RATE)
-                )
-            file.write(np.clip(sound, -1, 1))
-    return path
-
-
-def prepare_ours(root: Path, _: Path) -> Callable[[], None]:
-    from dawnchorus.config import Settings
-    from dawnchorus.recordings.inventory import scan
-    from dawnchorus.results import RecorderDay, Results
-    from dawnchorus.spectrograms.day import make_day
-
-    settings = Settings.model_validate(
-        {"results": str(root / "results"), "audio": {"root": str(root / "cards")}}
-    )
-    results, day = Results(settings.results), RecorderDay("REC01", "2021-05-24")
-    scan(settings, results)
-
-    def run() -> None:
-        shutil.rmtree(results.spectrograms(day).parent, ignore_errors=True)
-        assert make_day(settings, results, day, workers=1)["verdict"] == "ok"
-
-    return run
-
-
-def read_windows(path: Path):
-    """Yield batches of windows, float32 (n, WINDOW)."""
-    import soundfile
-
-    with soundfile.SoundFile(path) as file:
-        for _ in range(0, file.frames // WINDOW, BATCH):
-            samples = file.read(BATCH * WINDOW, dtype="float32")
-            whole = len(samples) // WINDOW
-            yield samples[: whole * WINDOW].reshape(whole, WINDOW)
-
-
-def prepare_torchaudio(_: Path, path: Path) -> Callable[[], None]:
-    import torch
-    import torchaudio
-
-    torch.set_num_threads(1)
-    transform = torch.nn.Sequential(
-        torchaudio.transforms.MelSpectrogram(
-            RATE, N_FFT, hop_length=HOP, f_min=F_MIN, f_max=F_MAX, n_mels=MELS, center=False
-        ),
-        torchaudio.transforms.AmplitudeToDB(top_db=None),
-    )
-
-    def run() -> None:
-        with torch.inference_mode():
-            for samples in read_windows(path):
-                transform(torch.from_numpy(samples))
-
-    return run
-
-
-def prepare_librosa(_: Path, path: Path) -> Callable[[], None]:
-    import librosa
-
-    def run() -> None:
-        for samples in read_windows(path):
-            power = librosa.feature.melspectrogram(
-                y=samples,
-                sr=RATE,
-                n_fft=N_FFT,
-                hop_length=HOP,
-                n_mels=MELS,
-                fmin=F_MIN,
-                fmax=F_MAX,
-                htk=True,
-                norm=None,
-                center=False,
-            )
-            librosa.power_to_db(power, ref=1.0, top_db=None)
-
-    return run
-
-
-def prepare_floor_torch(_: Path, path: Path) -> Callable[[], None]:
-    import torch
-    import torchaudio
-
-    torch.set_num_threads(1)
-    sound = [torch.from_numpy(samples) for samples in read_windows(path)]
-    window = torch.hann_window(N_FFT)
-    filters = torchaudio.functional.melscale_fbanks(N_FFT // 2 + 1, F_MIN, F_MAX, MELS, RATE)
-    # Into arrays that are there already: three times faster than torch's usual way.
-    frames = torch.empty(FRAMES, N_FFT)
-    spectrum = torch.empty(FRAMES, N_FFT // 2 + 1, dtype=torch.complex64)
-    power = torch.empty(FRAMES, N_FFT // 2 + 1)
-    bands = torch.empty(FRAMES, MELS)
-
-    def run() -> None:
-        with torch.inference_mode():
-            for samples in sound:
-                for of_window in samples:
-                    torch.mul(of_window.unfold(0, N_FFT, HOP)[:FRAMES], window, out=frames)
-                    torch.fft.rfft(frames, out=spectrum)
-                    parts = torch.view_as_real(spectrum)
-                    torch.mul(parts[..., 0], parts[..., 0], out=power)
-                    power.addcmul_(parts[..., 1], parts[..., 1])
-                    torch.matmul(power, filters, out=bands)
-
-    return run
-
-
-def prepare_floor_scipy(_: Path, path: Path) -> Callable[[], None]:
-    import numpy as np
-    import scipy.fft
-
-    from dawnchorus.config import Spectrogram
-    from dawnchorus.spectrograms import mel
-
-    sound = list(read_windows(path))
-    window = mel.hann(N_FFT).astype(np.float32)
-    filters = mel.filterbank(Spectrogram()).T.astype(np.float32)
-
-    def run() -> None:
-        for samples in sound:
-            for of_window in samples:
-                frames = np.lib.stride_tricks.sliding_window_view(of_window, N_FFT)[::HOP][:FRAMES]
-                spectrum = scipy.fft.rfft(frames * window, axis=1, workers=1)
-                (spectrum.real**2 + spectrum.imag**2) @ filters
-
-    return run
-
-
-PREPARE = {
-    "ours": prepare_ours,
-    "torchaudio": prepare_torchaudio,
-    "librosa": prepare_librosa,
-    "floor, torch": prepare_floor_torch,
-    "floor, scipy": prepare_floor_scipy,
-}
-
-
-def serve(name: str, root: Path, path: Path, core: int | None, pipe) -> None:
-    """One side's process: run when told, answer with (wall, CPU) seconds."""
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process
-    run = PREPARE[name](root, path)
-    run()  # imports, compiles and warms the page cache
-    pipe.send("ready")
-    while pipe.recv() == "run":
-        wall, processor = time.perf_counter(), time.process_time()
-        run()
-        pipe.send((time.perf_counter() - wall, time.process_time() - processor))
-
-
-def race(root: Path, path: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Let all sides run in turns; return (wall, CPU) seconds per side and round."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    context = multiprocessing.get_context("spawn")
-    sides = {}
-    for name in PREPARE:
-        mine, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(name, root, path, core, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        mine.recv()
-        sides[name] = (process, mine)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, (_, pipe) in sides.items():
-            pipe.send("run")
-            times[name].append(pipe.recv())
-    for process, pipe in sides.values():
-        pipe.send("stop")
-        process.join()
-    return times
-
-
-def time_command(root: Path) -> float:
-    """Wall seconds of the command itself, with the start of the interpreter."""
-    shutil.rmtree(root / "results" / "spectrograms", ignore_errors=True)
-    command = [sys.executable, "-m", "dawnchorus", "spectrograms"]
-    command += ["--recorder", "REC01", "--date", "2021-05-24"]
-    command += ["--set", f"results={root / 'results'}", "--set", f"audio.root={root / 'cards'}"]
-    started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, cwd=root)
-    return time.perf_counter() - started
+FLOOR = "FFT + mel"
+"""How the names of the floors begin that ours is compared with."""
 
 
 def machine() -> str:
@@ -282,77 +65,195 @@ def heading(packages: Sequence[str]) -> list[str]:
     ]
 
 
-def main() -> None:
+def race(root: Path, path: Path, short: Path, rounds: int) -> dict[str, list[Times]]:
+    """Let all sides run in turns on one core; return their times per round."""
+    times: dict[str, list[Times]] = {name: [] for name in PREPARE}
+    with ExitStack() as stack:
+        core = cores()[0]
+        # One after the other, so that none is warmed up beside another.
+        sides = {name: stack.enter_context(Side(name, root, path, short, core)) for name in PREPARE}
+        for _ in range(rounds):
+            fill(path)
+            for name, side in sides.items():
+                times[name].append(side.run())
+    return times
+
+
+def race_two(
+    root: Path, paths: Sequence[Path], short: Path, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Wall seconds per round: of one day in one process, and of two in two processes at once."""
+    alone, together = [], []
+    with ExitStack() as stack:
+        sides = [
+            stack.enter_context(Side("ours", root, path, short, core))
+            for path, core in zip(paths, cores(), strict=False)
+        ]
+        for _ in range(rounds):
+            for path in paths:
+                fill(path)
+            alone.append(sides[0].run()[0])
+            started = time.perf_counter()
+            for side in sides:
+                side.start()
+            for side in sides:
+                side.times()
+            together.append(time.perf_counter() - started)
+    return alone, together
+
+
+def race_cold(root: Path, path: Path, short: Path, rounds: int) -> tuple[list[Times], list[Times]]:
+    """Times per round of ours with the file in the page cache, and with the file on the disk."""
+    warm, cold = [], []
+    with Side("ours", root, path, short, cores()[0]) as side:
+        for _ in range(rounds):
+            fill(path)
+            warm.append(side.run())
+            evict(path)
+            cold.append(side.run())
+    return warm, cold
+
+
+def time_command(command: list[str], store: Path) -> float:
+    """Wall seconds of the command itself, with the start of the interpreter."""
+    shutil.rmtree(store, ignore_errors=True)
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def compare_stores(mine: Path, other: Path) -> str:
+    """Say how far the peer's store holds the same."""
+    import zarr
+
+    left, right = zarr.open_group(mine, mode="r"), zarr.open_group(other, mode="r")
+    stop = min(1024, left["spectrogram"].shape[0])
+    assert left["spectrogram"].shape == right["spectrogram"].shape
+    codes = left["spectrogram"][:stop].astype(np.int16)
+    differs = np.abs(codes - right["spectrogram"][:stop])
+    assert differs.max() <= 1
+    assert np.allclose(left["level"][:], right["level"][:], atol=1e-3)
+    return f"{np.count_nonzero(differs) / differs.size:.4%} of {differs.size:,} codes differ, by 1"
+
+
+def main() -> None:  # noqa: PLR0915 - one line of the page after the other
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="10 minutes of sound instead of 30, 3 rounds"
+        "--quick", action="store_true", help="10 minutes of sound instead of 8 hours, 2 rounds"
     )
     parser.add_argument("--save", type=Path, help="also write the output to this file")
     options = parser.parse_args()
-    minutes, rounds = (10, 3) if options.quick else (30, 15)
+    minutes, rounds = (10, 2) if options.quick else (480, 3)
+    seconds = minutes * 60
     lines: list[str] = []
 
     def show(line: str) -> None:
         print(line, flush=True)
         lines.append(line)
 
-    packages = (
-        "dawnchorus",
-        "numpy",
-        "scipy",
-        "numba",
-        "zarr",
-        "zarrs",
-        "torch",
-        "torchaudio",
-        "librosa",
-    )
-    for line in heading(packages):
-        show(line)
-    show(
-        f"sound: {minutes} min, 44.1 kHz, 16-bit mono; one core, one thread; best of {rounds} rounds"
-    )
+    def times_real(wall: float, of: float = seconds) -> str:
+        return f"{of / wall:7,.0f} x real time"
 
+    for line in heading(PACKAGES):
+        show(line)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        path = make_card(root, minutes)
-        seconds = minutes * 60
-        times = race(root, path, rounds)
-        command = min(time_command(root) for _ in range(2))
-        store = root / "results" / "spectrograms" / "REC01" / "2021-05-24.zarr"
-        stored = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
-        raw = seconds * RATE // WINDOW * MELS * FRAMES
-
-    speed = {name: seconds / min(wall for wall, _ in of) for name, of in times.items()}
-    for name, of in times.items():
-        median = seconds / statistics.median(wall for wall, _ in of)
-        processor = seconds / min(cpu for _, cpu in of)
+        path, short = make_card(root, "REC01", minutes), make_card(root, "REC03", 1)
+        megabytes = path.stat().st_size / 1e6
         show(
-            f"{name:13} {speed[name]:7,.0f} x real time (median {median:,.0f}, per CPU second {processor:,.0f})"
+            f"sound: one WAV of {minutes} min, 44.1 kHz, 16-bit mono ({megabytes:,.0f} MB): ten "
+            "simulated minutes again and again under fresh noise"
         )
-        show(f"              {SIDES[name]}")
-    show(
-        f"as a command  {seconds / command:7,.0f} x real time: dawnchorus spectrograms, "
-        f"{command:.1f} s, of which {command - seconds / speed['ours']:.1f} s are its start"
-    )
-    show(f"store: {stored / 1e6:,.1f} MB, 1 : {raw / stored:.2f} of its codes")
-    show(f"load average at the end: {os.getloadavg()[0]:.2f}")
+        show(f"one core, one thread; each in its own process, in turns; best of {rounds} rounds")
+        show("")
+        lasts = dict.fromkeys(PREPARE, seconds)
+        lasts |= dict.fromkeys(floors.PREPARE, min(seconds, floors.SECONDS))
+        lasts["librosa, loop"] = peers.looped_seconds(path)
+        times = race(root, path, short, rounds)
+        speed = {name: lasts[name] / min(wall for wall, _ in of) for name, of in times.items()}
+        for name, of in times.items():
+            wall, processor = min(of)[0], min(cpu for _, cpu in of)
+            median = lasts[name] / statistics.median(wall for wall, _ in of)
+            show(
+                f"{name:17} {times_real(wall, lasts[name])} (median {median:,.0f}, per CPU second "
+                f"{lasts[name] / processor:,.0f}): {lasts[name]:,} s of sound in {wall:.2f} s, "
+                f"{processor:.2f} CPU s"
+            )
+            show(f"{'':17} {TOLD[name]}")
+        store = ours.store(root, "REC01")
+        stored = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+        raw = seconds // 3 * MELS * 256
+        show(f"store: {stored / 1e6:,.1f} MB, 1 : {raw / stored:.2f} of its codes")
+        show(f"torchaudio's store: {compare_stores(store, peers.store(root))}")
+        show("")
 
-    peers = {name: round(speed[name], 1) for name in ("torchaudio", "librosa")}
-    floor = max(speed["floor, torch"], speed["floor, scipy"])
-    show(f"ours to the fastest peer: {speed['ours'] / max(peers.values()):.2f}")
-    show(f"ours to the floor: {speed['ours'] / floor:.2f}")
+        found: dict[str, object] = {}
+        command = ours.command(root, "REC01")
+        repeats = 2 if options.quick else rounds
+        took = min(time_command(command, store) for _ in range(repeats))
+        show(
+            f"as a command: {times_real(took).strip()}, {took:.1f} s, of which "
+            f"{took - seconds / speed['ours']:.1f} s are its start: dawnchorus spectrograms "
+            "--recorder REC01 --date 2021-05-24"
+        )
+        warm, cold = race_cold(root, path, short, rounds)
+        cold_share = min(warm)[0] / min(cold)[0]
+        show(
+            f"file not in the page cache: {times_real(min(cold)[0]).strip()}, {cold_share:.2f} of "
+            f"the {times_real(min(warm)[0]).strip()} with it ({megabytes / min(cold)[0]:,.0f} MB/s)"
+        )
+        found["cold"] = round(seconds / min(cold)[0], 1)
+        shutil.rmtree(store)
+        long = f"{minutes // 60}h" if minutes >= 60 else f"{minutes}min"
+        peak = {long: peak_memory(command)}
+        shutil.rmtree(ours.store(root, "REC03"))
+        peak["60s"] = peak_memory(ours.command(root, "REC03"))
+        show(
+            "peak memory of the command in a fresh process: "
+            + ", ".join(f"{value:,.0f} MiB for {name}" for name, value in peak.items())
+        )
+        found["peak_memory_mib"] = {name: round(value) for name, value in peak.items()}
+        if options.quick:
+            show("two processes: left out of --quick, for ten minutes are mostly fixed costs")
+            found["two_processes"] = None
+        elif len(cores()) < 2:
+            show("two processes: this machine lends one core")
+            found["two_processes"] = None
+        else:
+            second = root / "cards" / "REC02" / path.name.replace("REC01", "REC02")
+            second.parent.mkdir()
+            shutil.copyfile(path, second)
+            alone, together = race_two(root, (path, second), short, rounds)
+            factor = 2 * min(alone) / min(together)
+            show(
+                f"two processes, two such days: {2 * seconds / min(together):7,.0f} x real time, "
+                f"{factor:.2f} times as fast as one ({min(together):.2f} s for two days, "
+                f"{min(alone):.2f} s for one alone)"
+            )
+            found["two_processes"] = round(factor, 3)
+    show(f"load average at the end: {os.getloadavg()[0]:.2f}")
+    show("")
+
+    others = {name: round(speed[name], 1) for name in peers.PREPARE}
+    floor = max(speed[name] for name in floors.PREPARE if name.startswith(FLOOR))
+    transform = max(value for name, value in speed.items() if name.startswith("FFT,"))
+    for name, value in others.items():
+        show(f"ours to {name}: {speed['ours'] / value:.2f}")
+    show(f"ours to the floor, FFT + dense mel product: {speed['ours'] / floor:.2f}")
+    show(f"ours to the FFT alone: {speed['ours'] / transform:.2f}")
     show(
         json.dumps(
             {
                 "benchmark": "spectrograms",
                 "ours": round(speed["ours"], 1),
                 "unit": "x real time per core",
-                "peers": peers,
+                "peers": others,
                 "floor": round(floor, 1),
-                "ratio_to_fastest_peer": round(speed["ours"] / max(peers.values()), 3),
+                "floor_fft": round(transform, 1),
+                "ratio_to_fastest_peer": round(speed["ours"] / max(others.values()), 3),
                 "ratio_to_floor": round(speed["ours"] / floor, 3),
-                "command": round(seconds / command, 1),
+                "command": round(seconds / took, 1),
+                **found,
                 "quick": options.quick,
             }
         )
