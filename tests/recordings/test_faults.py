@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import os
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from dawnchorus.recordings.audio import AudioFault, inspect, windows
-from dawnchorus.recordings.faults import FAULTS
+from dawnchorus.recordings.faults import FAULTS, as_markdown
 from dawnchorus.recordings.inventory import days_of, recordings_of_day, scan
 from dawnchorus.recordings.table import read_recordings
 from dawnchorus.results import RecorderDay
@@ -262,6 +263,11 @@ def test_corrupt_empty_and_foreign_among_the_cards(tmp_path):
     )
     assert count == 5 * 4
     assert (summary.recordings, summary.usable, summary.faults) == (7, 5, 3)
+
+
+def test_table_stands_in_the_docs():
+    page = Path(__file__).parents[2] / "docs" / "recordings.md"
+    assert as_markdown() in page.read_text(encoding="utf-8")
 
 
 def test_table_is_whole():

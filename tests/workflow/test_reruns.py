@@ -103,6 +103,37 @@ def test_a_spectrogram_parameter_changed(season):
     assert "Params have changed" in season.run("--dry-run", "--verbose")
 
 
+def test_another_channel_is_heard(season):
+    season.configure(audio={"channel": "mix"})
+    assert season.planned() == {
+        "scan": 1, "spectrograms_day": DAYS, "birdnet_day": DAYS, "sample": 1,
+        "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
+        "map": 1, "attend": 1, "evaluate": 1, **AGGREGATES,
+    }  # fmt: skip
+
+
+def test_indices_wanted_later_and_of_a_new_day(season):
+    season.configure(indices={"enabled": True})
+    assert season.planned() == {"indices_day": DAYS, "snakemake_report": 1, "all": 1}
+    season.run()
+    assert len(list((season.results / "indices").glob("*/*.png"))) == DAYS
+    assert season.planned() == {}
+    season.configure(indices={"biophony": [2000, 8000]})
+    assert season.planned() == {"indices_day": DAYS, "snakemake_report": 1, "all": 1}
+    season.configure(indices={"biophony": [1000, 10_000]})
+    path = song_meter_recording(season)
+    shutil.copy2(path, renamed(path, date="20210601"))
+    assert season.planned() == {**ONE_DAY, "indices_day": 1}
+    recorder = path.relative_to(season.cards).parts[0]
+    receipt = season.results / "spectrograms" / recorder / "2021-06-01.json"
+    season.run(str(receipt.relative_to(season.root)))
+    # The pass for the spectrograms has brought them along.
+    made = season.results / "indices" / recorder / "2021-06-01.parquet"
+    before = made.stat().st_mtime_ns
+    season.run("indices")
+    assert made.stat().st_mtime_ns == before
+
+
 def test_a_training_parameter_changed(season):
     season.configure(experiments={"one": {**season_experiment(season), "learning_rate": 1e-4}})
     assert season.planned() == {

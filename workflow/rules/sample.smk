@@ -17,7 +17,7 @@ rule sample:
         runtime=30,
     params:
         days=listed(POOL),
-        settings=settings_of("spectrogram", "training_set"),
+        settings=settings_of("spectrogram", "audio.channel", "training_set"),
     shell:
         "dawnchorus sample --settings {params.settings:q}"
         " --days {params.days:q} > {log:q} 2>&1"

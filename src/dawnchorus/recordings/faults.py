@@ -137,3 +137,12 @@ def write_faults(table: Path, lines: Iterable[FaultLine]) -> None:
     names = [field.name for field in fields(FaultLine)]
     rows = ["\t".join(names), *("\t".join(astuple(line)) for line in sorted(lines))]
     write_text(table, "\n".join(rows) + "\n")
+
+
+def as_markdown() -> str:
+    """Return the table as it stands in ``docs/recordings.md``."""
+    heads = {"ok": "all of it", "partial": "a part", "set aside": "nothing", "left alone": "–"}
+    lines = ["| code | what | used | what is done |", "|---|---|---|---|"]
+    for fault in sorted(_TABLE, key=lambda fault: fault.code):
+        lines.append(f"| {fault.code} | {fault.meaning} | {heads[fault.status]} | {fault.action} |")
+    return "\n".join(lines)
