@@ -23,7 +23,7 @@ import soxr
 from numpy.typing import NDArray
 
 from dawnchorus.recordings.faults import FAULTS
-from dawnchorus.recordings.samples import opened
+from dawnchorus.recordings.samples import ReadAhead, opened
 from dawnchorus.recordings.sound import (
     UNKNOWN_FRAMES,
     AudioFault,
@@ -128,6 +128,7 @@ class _Reader:
         self._most = sound.frames if sound.fault is not None else UNKNOWN_FRAMES
         self._open_file = ExitStack()
         self._file = self._open_file.enter_context(opened(path, sound))
+        self._ahead = ReadAhead(path)
         # 16-bit samples are read and hashed as they are; everything else as float32.
         self._whole = sound.subtype == "PCM_16"
         self._piece = np.empty(
@@ -145,6 +146,7 @@ class _Reader:
         trace: TracebackType | None,
     ) -> None:
         self._open_file.close()
+        self._ahead.close()
 
     def read_into(self, out: NDArray[np.float32]) -> int:
         """Fill ``out`` as far as there are samples; return how many."""
@@ -168,6 +170,9 @@ class _Reader:
                 target[:] = piece[:count, self._channel]
             filled += count
             self.frames_read += count
+            # The same for compressed sound, near enough: it takes its bytes evenly.
+            share = self.frames_read / max(1, self.sound.frames)
+            self._ahead.reached(int(share * self._ahead.size))
         return filled
 
     def _read(self, piece: NDArray[Any]) -> int:

@@ -7,8 +7,9 @@ In: a file and what :func:`~dawnchorus.recordings.sound.inspect` said of it. Out
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,49 @@ class Stretch(io.RawIOBase):
         """Close the file."""
         self._handle.close()
         super().close()
+
+
+AHEAD = 24 << 20
+"""Bytes that the disk is asked for before they are read: a quarter of a second of computing."""
+
+
+class ReadAhead:
+    """Has the system read a file while its earlier part is being computed.
+
+    Without it, a core waits for every piece: on a disk of 1.2 GB/s, sound that is not in the page cache is
+    read at half the pace that it is computed with.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._asked = 0
+        self._descriptor = -1
+        if hasattr(os, "posix_fadvise"):
+            # It only spares waiting: who reads the file says what is wrong with it.
+            with suppress(OSError):
+                self._descriptor = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._descriptor).st_size if self._descriptor >= 0 else 0
+        self.reached(0)
+
+    def reached(self, position: int) -> None:
+        """Say how far the file is read, in bytes."""
+        if self._descriptor < 0 or self._asked >= self.size:
+            return
+        if position + AHEAD // 2 < self._asked:
+            return
+        begin = max(self._asked, position)
+        self._asked = position + AHEAD
+        with suppress(OSError):  # a file system that takes no advice
+            os.posix_fadvise(self._descriptor, begin, self._asked - begin, os.POSIX_FADV_WILLNEED)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 @contextmanager
