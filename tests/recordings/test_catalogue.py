@@ -384,6 +384,8 @@ def test_a_fault_is_named_and_its_neighbour_untouched(tmp_path, code):
         if case.sound is not None:
             assert row.frames == len(case.sound)
             assert row.duration_s == len(case.sound) / RATE
+            lost = int(case.told.split(" of ")[0].replace(",", "")) if code == "DC001" else 0
+            assert row.promised_frames == row.frames + lost
             got, ended = read(root / path)
             assert np.array_equal(got, cut(case.sound))
             assert ended == (code if row.status == "partial" else None)

@@ -142,6 +142,8 @@ def inspect(path: Path) -> Sound:
     promised, fault = _promise(riff, frames)
     if counted is not None:
         promised, frames, fault = frames, counted, _of_flac(frames, counted)
+        if fault is not None and FAULTS[fault[0]].status == "ok":
+            promised = frames  # nothing is missing
     if frames <= 0:
         raise AudioFault("FL001", f"{size:,} bytes, header promises {max(promised, 0):,} frames")
     return Sound(frames, promised, rate, channels, name, fault=fault, riff=riff)
