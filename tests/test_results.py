@@ -1,5 +1,6 @@
 """Publishing: what exists is complete, whatever happened while it was written."""
 
+import errno
 import json
 import os
 import signal
@@ -34,6 +35,35 @@ def test_a_failed_write_leaves_the_former_result(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["table.txt"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "somewhere"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError("No space left on device (os error 28)"),  # as zarrs says it
+    ],
+)
+def test_a_full_disk_is_said_with_the_place(tmp_path, error):
+    path = tmp_path / "table.txt"
+    path.write_text("former")
+    with (
+        pytest.raises(
+            DawnChorusError, match=r"table\.txt: cannot be written: .*; make room"
+        ) as caught,
+        publishing(path) as partial,
+    ):
+        partial.write_text("half")
+        raise error
+    assert caught.value.__cause__ is error
+    assert path.read_text() == "former"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.txt"]
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(PermissionError), publishing(tmp_path / "x"):
+        raise PermissionError(errno.EACCES, "Permission denied", "y")
+
+
 def test_a_folder_replaces_a_folder(tmp_path):
     path = tmp_path / "store.zarr"
     for content in ("one", "two"):
@@ -41,6 +71,26 @@ def test_a_folder_replaces_a_folder(tmp_path):
             partial.mkdir()
             (partial / content).write_text(content)
     assert [p.name for p in path.iterdir()] == ["two"]
+    assert [p.name for p in tmp_path.iterdir()] == ["store.zarr"]
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_killed_between_the_renames(tmp_path, is_replaced):
+    """The older folder had stepped aside: it comes back, or is done with where the new one came through."""
+    path, old = tmp_path / "store.zarr", tmp_path / ".store.zarr.old"
+    old.mkdir()
+    (old / "older").write_text("older")
+    if is_replaced:
+        path.mkdir()
+        (path / "newer").write_text("newer")
+    with pytest.raises(RuntimeError), publishing(path):
+        raise RuntimeError
+    assert [p.name for p in path.iterdir()] == ["newer" if is_replaced else "older"]
+    assert [p.name for p in tmp_path.iterdir()] == ["store.zarr"]
+    with publishing(path) as partial:
+        partial.mkdir()
+        (partial / "newest").write_text("newest")
+    assert [p.name for p in path.iterdir()] == ["newest"]
     assert [p.name for p in tmp_path.iterdir()] == ["store.zarr"]
 
 

@@ -10,6 +10,7 @@ receipt and nothing downstream runs again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -55,26 +56,55 @@ def publishing(path: Path) -> Iterator[Path]:
 
     Works for a file and for a folder (a Zarr store). A leftover of a killed process is removed
     first; an existing ``path`` is replaced. One process writes a result at a time.
+
+    Raises
+    ------
+    DawnChorusError
+        If there is no room on the disk, whatever library found out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _sibling(path)
+    partial, old = _sibling(path), path.with_name(f".{path.name}.old")
     _remove(partial)
+    if old.exists():
+        # A process was killed between the two renames below: the old one comes back or is done with.
+        if path.exists():
+            _remove(old)
+        else:
+            old.rename(path)
     try:
         yield partial
         if not partial.exists():
             raise FileNotFoundError(f"nothing was written to {partial}")
         if partial.is_dir() and path.exists():
             # A folder cannot be replaced in one step; the old one steps aside first.
-            old = path.with_name(f".{path.name}.old")
-            _remove(old)
             path.rename(old)
             partial.rename(path)
             _remove(old)
         else:
             partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         _remove(partial)
+        told = _no_room(error)
+        if told is not None:
+            raise DawnChorusError(
+                f"cannot be written: {told}", path, "make room and run the step again"
+            ) from error
         raise
+
+
+NO_ROOM = {code: os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)}
+
+
+def _no_room(error: BaseException) -> str | None:
+    """Say that the disk is full, if that is what went wrong.
+
+    Zarr's and polars' writers in Rust wrap the system's error into their own and keep only its text.
+    """
+    if isinstance(error, DawnChorusError):
+        return None
+    if isinstance(error, OSError):
+        return NO_ROOM.get(error.errno or 0)
+    return next((told for told in NO_ROOM.values() if told in str(error)), None)
 
 
 def _remove(path: Path) -> None:

@@ -13,7 +13,8 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dawnchorus.recordings.audio import AudioFault, inspect, windows
+from dawnchorus.recordings.audio import AudioFault, covered, inspect, windows, windows_in
+from dawnchorus.recordings.reading import read_content
 
 from .cards import RATE, noise, put, wav
 
@@ -289,3 +290,41 @@ def test_mutated_files_never_give_a_wrong_shape(tmp_path, suffix):
         except AudioFault as fault:
             verdicts.add(fault.code)
     assert {"ok", "DC001", "DC005" if suffix == ".wav" else "WA004"} <= verdicts
+
+
+def test_a_thousand_channels_in_a_header_cost_no_memory(tmp_path):
+    """One frame of 1,024 channels: what reads ahead does so by samples, not by frames."""
+    path = put(tmp_path / "a.wav", wav(np.full((1, 1024), 7)))
+    tracemalloc.start()
+    told = read_content(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (told.frames, told.channels, told.fault[0]) == (1, 1024, "DC014")
+    assert peak < 5e6
+
+
+@pytest.mark.parametrize("channels", [1025, 32_767])
+def test_more_channels_than_can_be_read_are_refused_whatever_the_size_says(tmp_path, channels):
+    for claimed in (None, 0, 44, 2 * channels):
+        content = wav(np.full((3, channels), 7), data_size=claimed)
+        with pytest.raises(AudioFault) as caught:
+            inspect(put(tmp_path / "a.wav", content))
+        assert caught.value.code in ("DC005", "FL001")
+
+
+def test_a_part_of_a_frame_is_no_sound(tmp_path):
+    content = wav(np.full((1, 500), 7), data_size=44)
+    with pytest.raises(AudioFault) as caught:
+        inspect(put(tmp_path / "a.wav", content[:900]))
+    assert caught.value.code == "FL001"
+
+
+def test_an_overlap_may_round_to_the_whole_window(tmp_path):
+    """At 100 Hz, windows 4 ms apart would begin at the same sample."""
+    path = put(tmp_path / "a.wav", wav(noise(4.0, rate=100), 100))
+    options = {"window_seconds": 1.0, "overlap_seconds": 0.996, "sample_rate": None}
+    offsets, samples = read(path, **options)
+    assert offsets.tolist() == list(range(301))
+    assert samples.shape == (301, 100)
+    assert windows_in(400, 100, 1.0, 0.996) == 301
+    assert covered(301, 100, 1.0, 0.996) == 400

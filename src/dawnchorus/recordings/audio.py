@@ -85,7 +85,8 @@ class _Grid:
     @classmethod
     def of(cls, window_seconds: float, overlap_seconds: float, rate: int) -> _Grid:
         length = round(window_seconds * rate)
-        return cls(length, length - round(overlap_seconds * rate))
+        # (At a low rate, an overlap may round to the whole window.)
+        return cls(length, max(1, length - round(overlap_seconds * rate)))
 
     def fitting(self, frames: int) -> int:
         """Windows that fit wholly into so many frames."""

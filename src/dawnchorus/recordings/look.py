@@ -23,7 +23,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from dawnchorus.recordings.samples import opened
-from dawnchorus.recordings.sound import AudioFault, Sound
+from dawnchorus.recordings.sound import DECODED_AT_ONCE, AudioFault, Sound
 
 STRETCHES = 8
 STRETCH = 4096
@@ -39,6 +39,9 @@ CLIPPED = 0.001
 """Share of clipped samples from which on a recording is named."""
 OFFSET = 0.002
 """Constant offset from which on a recording is named; full scale is 1."""
+STEADY = 0.4
+"""Share of the offset that each stretch must have by itself: the mean of wind, thunder, loud noise or half a
+period is never zero, but it is no two times the same."""
 
 CLICK_SECONDS = 8.0
 CLICK_BLOCK = 0.001
@@ -58,7 +61,7 @@ class Look:
 
     clipped_share: float
     constant_offset: float
-    """Full scale is 1."""
+    """Mean; 0 if the sound explains it. Full scale is 1."""
     quiet_share: float
     """Share of the stretches that have hardly any signal while others do."""
     digest: str
@@ -88,8 +91,7 @@ def look(path: Path, sound: Sound) -> Look:
     lowest, highest = float(whole.min()), float(whole.max())
     is_loud = max(-lowest, highest) >= FULL_SCALE
     clipped = float((np.abs(whole) >= FULL_SCALE).mean()) if is_loud else 0.0
-    offset = float(whole.mean(dtype=np.float64))
-    return Look(clipped, offset, _quiet_share(stretches), hasher.hexdigest())
+    return Look(clipped, _offset(whole), _quiet_share(stretches), hasher.hexdigest())
 
 
 def _stretches(path: Path, sound: Sound) -> list[NDArray[np.float32]]:
@@ -114,14 +116,25 @@ def _stretches(path: Path, sound: Sound) -> list[NDArray[np.float32]]:
 
 def _is_one_value(path: Path, sound: Sound, value: NDArray[np.float32]) -> bool:
     """Tell whether all frames of a recording are the same; reads on as long as they are."""
+    step = max(1, DECODED_AT_ONCE // sound.channels)
     with opened(path, sound) as file:
         try:
-            while len(piece := file.read(1 << 18, dtype="float32", always_2d=True)):
+            while len(piece := file.read(step, dtype="float32", always_2d=True)):
                 if not (piece == value).all():
                     return False
         except (soundfile.LibsndfileError, RuntimeError):
             return False
     return True
+
+
+def _offset(whole: NDArray[np.float32]) -> float:
+    """Mean of what was looked at, if its stretches agree on it."""
+    if len(whole) < STRETCHES:
+        return 0.0
+    mean = float(whole.mean(dtype=np.float64))
+    parts = [float(part.mean(dtype=np.float64)) for part in np.array_split(whole, STRETCHES)]
+    is_steady = all(part * mean > 0 and abs(part) >= STEADY * abs(mean) for part in parts)
+    return mean if is_steady else 0.0
 
 
 def _quiet_share(stretches: list[NDArray[np.float32]]) -> float:

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from dawnchorus.recordings.headers import Riff
+from dawnchorus.recordings.names import FIRST_YEAR, LAST_YEAR
 
 
 class Metadata(NamedTuple):
@@ -46,13 +47,18 @@ SILENT = Metadata()
 
 _COMMENT = re.compile(
     r"Recorded at (\d\d):(\d\d):(\d\d)(?:\.\d+)? (\d\d)/(\d\d)/(\d{4}) "
-    r"\(UTC(?:([+-])(\d{1,2})(?::(\d\d))?)?\)"
+    # Firmware 1.0 does not say that its clock runs on UTC.
+    r"(?:\(UTC(?:([+-])(\d{1,2})(?::(\d\d))?)?\)|(?=by AudioMoth))"
     r"(?:.*?AudioMoth ([0-9A-Fa-f]{16}))?"
 )
-_BATTERY = re.compile(r"battery (?:state )?was (?:(?:less|greater) than )?(\d+(?:\.\d+)?)\s?V")
-_TEMPERATURE = re.compile(r"temperature was (-?\d+(?:\.\d+)?)\s?C")
+_BATTERY = re.compile(
+    r"battery (?:state )?was (?:(?:less|greater) than |[<>] ?)?(\d{1,3}(?:\.\d+)?)\s?V"
+)
+_TEMPERATURE = re.compile(r"temperature was (-?\d{1,3}(?:\.\d+)?)\s?C")
 _LOW = re.compile(r"(?:due to|because of) low (?:voltage|battery)|low battery", re.IGNORECASE)
 _DEVICE = re.compile(r"AudioMoth ([0-9A-Fa-f]{16})")
+
+MINUTE = timedelta(minutes=1)
 
 _WAMD_SERIAL, _WAMD_START, _WAMD_PLACE, _WAMD_INSIDE, _WAMD_OUTSIDE = 2, 5, 6, 21, 22
 
@@ -103,6 +109,8 @@ def _of_audiomoth(riff: Riff) -> Metadata:
         ).replace(tzinfo=None)
     except ValueError:  # the 31st of February, or an offset of days
         clock = None
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        clock = None
     named = found[10] or next(iter(_DEVICE.findall(riff.info.get("IART", ""))), None)
     return Metadata(
         clock=clock,
@@ -148,12 +156,15 @@ def _of_wamd(riff: Riff) -> Metadata:
 
 
 def _moment(text: str) -> tuple[datetime | None, timedelta | None]:
-    """Read an ISO 8601 time; naive clock and offset."""
+    """Read an ISO 8601 time; naive clock and offset, which is a number of whole minutes."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         return None, None
-    return moment.replace(tzinfo=None), moment.utcoffset()
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        return None, None
+    offset = moment.utcoffset()
+    return moment.replace(tzinfo=None), None if offset is None else round(offset / MINUTE) * MINUTE
 
 
 def _degrees(text: str) -> float | None:

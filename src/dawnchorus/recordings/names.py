@@ -31,6 +31,9 @@ Convention = Literal["pattern", "audiomoth", "audiomoth-hex", "frontier-labs", "
 
 HEX_FROM, HEX_TO = datetime(2015, 1, 1), datetime(2040, 1, 1)
 """Span in which eight hexadecimal digits are taken for an AudioMoth's Unix time."""
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+"""No recorder's clock tells another year, and no zone's offset leads out of the calendar from here."""
+BEYOND_REASON = "the year is beyond reason"
 LARGEST_OFFSET = timedelta(hours=14)
 """Local clocks run from 12 hours behind UTC to 14 ahead."""
 
@@ -164,8 +167,10 @@ def _from_pattern(found: re.Match[str]) -> Stamp | NameFault:
             for key in ("year", "month", "day", "hour", "minute", "second")
         )
         clock = datetime(year, month, day, hour, minute, second)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         return NameFault("OE003", f"{found[0]!r}: {error}")
+    if not FIRST_YEAR <= clock.year <= LAST_YEAR:
+        return NameFault("OE003", f"{found[0]!r}: {BEYOND_REASON}")
     text = groups.get("offset")
     offset = None if text is None else parse_offset(text)
     if text is not None and offset is None:
@@ -217,8 +222,8 @@ def _stamp(
         )
     except ValueError as error:
         return NameFault("OE003", f"{date} {time}: {error}")
-    if not 1970 <= clock.year <= 2200:
-        return NameFault("OE003", f"{date} {time}: the year is beyond reason")
+    if not FIRST_YEAR <= clock.year <= LAST_YEAR:
+        return NameFault("OE003", f"{date} {time}: {BEYOND_REASON}")
     return Stamp(clock, offset, convention, place, codes, groups.get("channel"))
 
 

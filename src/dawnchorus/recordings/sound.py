@@ -20,7 +20,8 @@ from dawnchorus.recordings.faults import FAULTS
 from dawnchorus.recordings.headers import FLOAT, PCM, Riff, read_riff
 
 DECODED_AT_ONCE = 1 << 18
-"""Frames decoded at once where frames are counted by decoding."""
+"""Samples (of all channels) decoded at once where frames are counted or compared: libsndfile clears what it
+cannot fill, so that a header with a thousand channels must not ask for a gigabyte."""
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 PREALLOCATED = 44
@@ -32,6 +33,9 @@ SEARCHED_AT_ONCE = 1 << 20
 
 SLOWEST, FASTEST = 100, 1_000_000
 """Hertz; the header of a bat recorder says 500,000, a broken one anything: memory must not follow it."""
+
+MOST_CHANNELS = 1024
+"""libsndfile reads no more."""
 
 KNOWN_CHUNKS = frozenset(
     (
@@ -138,6 +142,8 @@ def inspect(path: Path) -> Sound:
     promised, fault = _promise(riff, frames)
     if counted is not None:
         promised, frames, fault = frames, counted, _of_flac(frames, counted)
+        if fault is not None and FAULTS[fault[0]].status == "ok":
+            promised = frames  # nothing is missing
     if frames <= 0:
         raise AudioFault("FL001", f"{size:,} bytes, header promises {max(promised, 0):,} frames")
     return Sound(frames, promised, rate, channels, name, fault=fault, riff=riff)
@@ -172,8 +178,9 @@ def decodable_frames(path: Path) -> int:
     where the last step failed: exact, and only damaged files pay for it.
     """
     good = 0
-    for step in (DECODED_AT_ONCE, 1024, 1):
+    for most in (DECODED_AT_ONCE, 1024, 1):
         with Stream(path) as file:
+            step = max(1, most // file.channels)
             if not skip(file, good):
                 return good
             try:
@@ -187,8 +194,9 @@ def decodable_frames(path: Path) -> int:
 
 def skip(file: soundfile.SoundFile, frames: int) -> bool:
     """Decode and drop so many frames; False if the file ends or breaks before (it has changed)."""
+    step = max(1, DECODED_AT_ONCE // file.channels)
     try:
-        while frames and (count := len(file.read(min(frames, DECODED_AT_ONCE), dtype="int16"))):
+        while frames and (count := len(file.read(min(frames, step), dtype="int16"))):
             frames -= count
     except (soundfile.LibsndfileError, RuntimeError):
         return False
@@ -245,7 +253,7 @@ def _salvaged(path: Path, riff: Riff) -> Sound | None:
     not zero.
     """
     subtype = _LINEAR.get((riff.format_tag, riff.bits))
-    if riff.data_offset is None or subtype is None or riff.channels == 0:
+    if riff.data_offset is None or subtype is None or not 1 <= riff.channels <= MOST_CHANNELS:
         return None
     if not SLOWEST <= riff.sample_rate <= FASTEST or _is_explained(riff):
         return None
@@ -257,6 +265,8 @@ def _salvaged(path: Path, riff: Riff) -> Sound | None:
         return None  # the samples are where the header says; zeros fill the file up
     frames = -(-(end - riff.data_offset) // riff.frame_bytes)
     frames = min(frames, (riff.file_bytes - riff.data_offset) // riff.frame_bytes)
+    if frames == 0:
+        return None  # less than one: whatever it is, it is not sound
     zeros = riff.file_bytes - riff.data_offset - frames * riff.frame_bytes
     found = f"{frames:,} frames found"
     if riff.promised_bytes == PREALLOCATED or (is_blank and zeros >= MUCH):

@@ -8,7 +8,7 @@ hemisphere), ``POWER(V)`` and ``TEMP(C)``; the heading stands again wherever the
 
 from __future__ import annotations
 
-import csv
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -68,11 +68,14 @@ def read_summary(path: Path) -> list[SummaryLine]:
         text = handle.read(MOST_BYTES).decode("utf-8", errors="replace").replace("\0", "")
     columns: list[str] = []
     lines: list[SummaryLine] = []
-    for row in csv.reader(text.splitlines()):
-        cells = [cell.strip() for cell in row]
+    for row in text.splitlines():
+        cells = [cell.strip() for cell in row.split(",")]
         if cells[:2] == ["DATE", "TIME"]:
             columns = cells
-        elif columns and len(cells) >= 2:
+            continue
+        if len(cells) < len(columns):
+            cells.pop()  # it broke off here: half a number is another number
+        if columns and len(cells) >= 2:
             line = _line(columns, cells)
             if line is not None:
                 lines.append(line)
@@ -83,7 +86,8 @@ def _line(columns: list[str], cells: list[str]) -> SummaryLine | None:
     clock = _clock(cells[0], cells[1])
     if clock is None:
         return None
-    latitude, longitude = _side(columns, cells, "LAT", "S"), _side(columns, cells, "LON", "W")
+    latitude = _side(columns, cells, "LAT", "NS", 90)
+    longitude = _side(columns, cells, "LON", "EW", 180)
     known = latitude is not None and longitude is not None
     is_real = known and (latitude, longitude) != (0.0, 0.0)  # before the first fix
     return SummaryLine(
@@ -109,15 +113,17 @@ def _clock(date: str, time: str) -> datetime | None:
 def _value(columns: list[str], cells: list[str], name: str) -> float | None:
     at = columns.index(name) if name in columns else len(cells)
     try:
-        return float(cells[at].rstrip("° ")) if at < len(cells) else None
+        value = float(cells[at].rstrip("° ")) if at < len(cells) else math.nan
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
-def _side(columns: list[str], cells: list[str], name: str, negative: str) -> float | None:
+def _side(columns: list[str], cells: list[str], name: str, sides: str, most: float) -> float | None:
     """Degrees with the hemisphere that stands in the cell behind them."""
     degrees = _value(columns, cells, name)
     at = columns.index(name) + 1 if name in columns else len(cells)
-    if degrees is None or abs(degrees) > 180:
+    side = cells[at].upper() if at < len(cells) else ""
+    if degrees is None or abs(degrees) > most or side not in tuple(sides):
         return None
-    return -degrees if at < len(cells) and cells[at].upper() == negative else degrees
+    return -degrees if side == sides[1] else degrees

@@ -22,7 +22,7 @@ ROWS_PER_GROUP = 2048
 
 CIRCUMSTANCES_KEY = "dawnchorus.recordings.circumstances"
 """Fingerprint of all besides the files that rows depend on: settings, deployments, summaries."""
-EDITION, EDITION_KEY = 2, "dawnchorus.recordings.edition"
+EDITION, EDITION_KEY = 3, "dawnchorus.recordings.edition"
 """Raise the edition when headers come to be read otherwise: rows of another are not reused."""
 
 
@@ -79,7 +79,7 @@ class Recording(NamedTuple):
     """Share of the samples looked at that stand at full scale (see
     :mod:`~dawnchorus.recordings.look`)."""
     constant_offset: float | None = None
-    """Mean of the samples looked at; full scale is 1."""
+    """Mean of the samples looked at, 0 if the sound explains it; full scale is 1."""
     clicks_per_second: float | None = None
     """Of the clicks of a memory card, in the first long recording of an AudioMoth's day; 0: none."""
     duplicate_of: str | None = None

@@ -3,7 +3,7 @@
 In: the rows of the inventory and what the spectrograph told of their windows. Out: the attributes of the store
 and the receipt beside it. Every sample on the card is accounted for: it lies in a window, or is counted as
 unused (behind the last whole window, or in a recording that is set aside), or as missing (promised by a
-header and not there).
+header and not there, or not to be decoded).
 """
 
 from __future__ import annotations
@@ -30,12 +30,29 @@ def parameters_of(settings: Settings) -> dict[str, Any]:
     return {**settings.spectrogram.model_dump(mode="json"), "channel": settings.audio.channel}
 
 
+class CountingHasher:
+    """XXH3-128 of all samples of a recording, and how many frames they were."""
+
+    def __init__(self) -> None:
+        self._hasher = xxhash.xxh3_128()
+        self.frames = 0
+
+    def update(self, data: Any) -> None:
+        """Take in more frames."""
+        self._hasher.update(data)
+        self.frames += len(data)
+
+    def hexdigest(self) -> str:
+        """Return the digest as 32 hexadecimal digits."""
+        return self._hasher.hexdigest()
+
+
 @dataclass
 class Source:
     """A recording of the day and what became of it."""
 
     row: Recording
-    hasher: Any = field(default_factory=xxhash.xxh3_128)
+    hasher: CountingHasher = field(default_factory=CountingHasher)
     windows: int = 0
     fault: str | None = None
     peak: float = 0.0
@@ -84,11 +101,13 @@ class Source:
             spectrogram.window_seconds,
             spectrogram.overlap_seconds,
         )
+        # What was decoded, not what the inventory expected: of compressed sound only decoding tells.
+        frames = self.hasher.frames
         return {
             "recording": self.row.recording,
-            "frames": self.row.frames,
-            "missing_frames": self.row.promised_frames - self.row.frames,
-            "unused_frames": self.row.frames - used,
+            "frames": frames,
+            "missing_frames": max(0, self.row.promised_frames - frames),
+            "unused_frames": frames - used,
             "sample_rate": self.row.sample_rate,
             "windows": self.windows,
             "xxh3": self.hasher.hexdigest(),
@@ -142,7 +161,7 @@ def attributes_of(settings: Settings, day: RecorderDay, sources: list[Source]) -
         "recording_start": [f"{naive_start(source.row).isoformat()}Z" for source in sources],
         "recording_sample_rate": [source.row.sample_rate for source in sources],
         "recording_channels": [source.row.channels for source in sources],
-        "recording_frames": [source.row.frames for source in sources],
+        "recording_frames": [source.hasher.frames for source in sources],
         "recording_windows": [source.windows for source in sources],
         "recording_xxh3": [source.hasher.hexdigest() for source in sources],
         "recording_peak": [round(source.peak, 6) for source in sources],
