@@ -211,6 +211,16 @@ def test_order_on_disk_and_folders_times_do_not_matter(audio, tmp_path, monkeypa
     assert output(again) == first
 
 
+def test_many_files_are_opened_by_processes_and_say_the_same(audio, tmp_path, monkeypatch):
+    results = results_of(tmp_path)
+    scan(settings_of(**dict(audio)), results)
+    monkeypatch.setattr(reading, "MANY", 2)
+    monkeypatch.setattr(reading, "BATCH", 2)
+    again = results_of(tmp_path / "again")
+    assert scan(settings_of(**dict(audio)), again).opened == 9
+    assert output(again) == output(results)
+
+
 def test_second_scan_opens_only_what_is_new(audio, tmp_path, monkeypatch):
     results = results_of(tmp_path)
     settings = settings_of(**dict(audio))

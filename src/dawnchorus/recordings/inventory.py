@@ -43,7 +43,7 @@ from dawnchorus.recordings.reading import (
     known_content,
     listen_for_clicks,
     read_clock,
-    read_content,
+    read_contents,
 )
 from dawnchorus.recordings.summary import Summary, SummaryLine, read_summary
 from dawnchorus.recordings.table import (
@@ -257,7 +257,7 @@ def _rows(
         judge.add(entry, parse(entry.name, audio.pattern), known_content(row), row.content_xxh3)
     with progress.counting("reading headers", len(unread), "files") as advance:
         paths = [audio.root / entry.path for entry in unread]
-        contents = in_threads(read_content, paths, advance)
+        contents = read_contents(paths, advance)
     for entry, content in zip(unread, contents, strict=True):
         judge.add(entry, parse(entry.name, audio.pattern), content, None)
 

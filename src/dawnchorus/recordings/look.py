@@ -132,6 +132,8 @@ def _offset(whole: NDArray[np.float32]) -> float:
     if len(whole) < STRETCHES:
         return 0.0
     mean = float(whole.mean(dtype=np.float64))
+    if abs(mean) < OFFSET:  # as of most recordings
+        return mean
     parts = [float(part.mean(dtype=np.float64)) for part in np.array_split(whole, STRETCHES)]
     is_steady = all(part * mean > 0 and abs(part) >= STEADY * abs(mean) for part in parts)
     return mean if is_steady else 0.0
