@@ -39,6 +39,7 @@ def season(tmp_path: Path) -> Season:
                     utc_offset_minutes=OFFSET_MINUTES[day.recorder],
                     duration_s=75.0,
                     frames=75 * NATIVE_RATE,
+                    promised_frames=75 * NATIVE_RATE,
                     sample_rate=NATIVE_RATE,
                     channels=1,
                     format="WAV PCM_16",

@@ -176,6 +176,7 @@ def make_season(root: Path) -> Season:
                 utc_offset_minutes=-300,
                 duration_s=len(samples) / rate,
                 frames=len(samples),
+                promised_frames=len(samples),
                 sample_rate=rate,
                 channels=1,
                 format="WAV PCM_16",
