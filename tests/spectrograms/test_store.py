@@ -128,6 +128,20 @@ def test_a_season_opens_lazily_as_one_array(made):
     assert mean.values == pytest.approx(made.open().db(made.open().codes()).mean(axis=(0, 2)))
 
 
+def test_values_survive_a_round_trip_through_xarray(made, tmp_path):
+    import xarray
+
+    store = made.open()
+    data = xarray.open_zarr(made.store)
+    np.testing.assert_array_equal(data.spectrogram.values, store.db(store.codes()))
+    data.load().to_zarr(tmp_path / "copy.zarr", zarr_format=3, consolidated=False)
+    again = xarray.open_zarr(tmp_path / "copy.zarr", consolidated=False)
+    xarray.testing.assert_identical(again.drop_attrs(), data.drop_attrs())
+    packed = xarray.open_zarr(tmp_path / "copy.zarr", mask_and_scale=False, consolidated=False)
+    assert packed.spectrogram.dtype == np.uint8
+    np.testing.assert_array_equal(packed.spectrogram.values, store.codes())
+
+
 def test_few_files_sharded(made):
     names = hashes(made.store)
     assert len(names) <= 24

@@ -36,23 +36,24 @@ class Fault:
 
 _USED = "used; nothing is lost"
 _KEPT = "the good samples are used"
-_ASIDE = "set aside"
+ASIDE = "set aside"
+"""What is done with a file of which nothing can be used."""
 _ALONE = "left alone"
 
 _TABLE = (
     # --- Nothing, or nothing that is sound, in the file.
-    Fault("OE004", "empty file (0 bytes)", "set aside", _ASIDE),
-    Fault("WA001", "empty file (0 bytes) of a Song Meter", "set aside", _ASIDE),
-    Fault("OE005", "nothing but zero bytes", "set aside", _ASIDE),
-    Fault("WA002", "nothing but zero bytes, of a Song Meter", "set aside", _ASIDE),
-    Fault("FL001", "a header without samples (stub)", "set aside", _ASIDE),
-    Fault("WA004", "random bytes without a header", "set aside", _ASIDE),
-    Fault("DC002", "a Git-LFS pointer text, not the recording", "set aside", _ASIDE),
-    Fault("DC004", "proprietary compression", "set aside", _ASIDE),
-    Fault("DC005", "not a sound file that can be decoded", "set aside", _ASIDE),
-    Fault("DC006", "cannot be opened", "set aside", _ASIDE),
-    Fault("DC014", "silent: every sample is the same", "set aside", _ASIDE),
-    Fault("DC015", "lacks the channel that audio.channel asks for", "set aside", _ASIDE),
+    Fault("OE004", "empty file (0 bytes)", "set aside", ASIDE),
+    Fault("WA001", "empty file (0 bytes) of a Song Meter", "set aside", ASIDE),
+    Fault("OE005", "nothing but zero bytes", "set aside", ASIDE),
+    Fault("WA002", "nothing but zero bytes, of a Song Meter", "set aside", ASIDE),
+    Fault("FL001", "a header without samples (stub)", "set aside", ASIDE),
+    Fault("WA004", "random bytes without a header", "set aside", ASIDE),
+    Fault("DC002", "a Git-LFS pointer text, not the recording", "set aside", ASIDE),
+    Fault("DC004", "proprietary compression", "set aside", ASIDE),
+    Fault("DC005", "not a sound file that can be decoded", "set aside", ASIDE),
+    Fault("DC006", "cannot be opened", "set aside", ASIDE),
+    Fault("DC014", "silent: every sample is the same", "set aside", ASIDE),
+    Fault("DC015", "lacks the channel that audio.channel asks for", "set aside", ASIDE),
     Fault("DC016", "a copy of another recording of the day", "set aside", "the other one is used"),
     # --- Some of it is good.
     Fault("FL003", "space was reserved, but only a part was written", "partial", _KEPT),
@@ -64,9 +65,9 @@ _TABLE = (
     Fault("FL012", "the header says there are no samples, but there are", "ok", _USED),
     Fault("DC018", "the header says there are fewer samples than there are", "ok", _USED),
     # --- The clock.
-    Fault("OE001", "no date in the name", "set aside", _ASIDE),
-    Fault("OE002", "ambiguous date in the name", "set aside", _ASIDE),
-    Fault("OE003", "no such date", "set aside", _ASIDE),
+    Fault("OE001", "no date in the name", "set aside", ASIDE),
+    Fault("OE002", "ambiguous date in the name", "set aside", ASIDE),
+    Fault("OE003", "no such date", "set aside", ASIDE),
     Fault("FL008", "a space for a zero in the date", "ok", _USED),
     Fault("FL004", "square brackets in the name", "ok", _USED),
     Fault("OA003", "names are hexadecimal", "ok", "used; read as seconds since 1970"),
@@ -82,9 +83,9 @@ _TABLE = (
     # --- Not below a recorder, or not a recording.
     Fault("DC003", "not a recording", "left alone", _ALONE),
     Fault("FL011", "partial file of a Frontier Labs recorder", "left alone", _ALONE),
-    Fault("DC008", "lies beside the recorders' folders, not in one", "set aside", _ASIDE),
+    Fault("DC008", "lies beside the recorders' folders, not in one", "set aside", ASIDE),
     Fault("DC009", "still being copied", "set aside", "waits for a later scan"),
-    Fault("DC010", "a name that is not printable UTF-8", "set aside", _ASIDE),
+    Fault("DC010", "a name that is not printable UTF-8", "set aside", ASIDE),
     # --- The deployments, and the recordings before and after.
     Fault("DC011", "no deployment covers it", "ok", "used, without a place"),
     Fault("WA003", "runs on when the next one has begun", "ok", "used, both of them"),

@@ -16,7 +16,7 @@ from dawnchorus.config import Audio
 from dawnchorus.recordings.cards import Entry, Stray
 from dawnchorus.recordings.clock import Start, start_of
 from dawnchorus.recordings.deployments import Deployments
-from dawnchorus.recordings.faults import FAULTS, FaultLine, Status
+from dawnchorus.recordings.faults import ASIDE, FAULTS, FaultLine, Status
 from dawnchorus.recordings.look import CLIPPED, OFFSET, STRETCH, STRETCHES
 from dawnchorus.recordings.names import NameFault, Stamp
 from dawnchorus.recordings.reading import Content
@@ -103,7 +103,7 @@ class Judge:
         row = self._row(entry, start, content, status, worst, content_xxh3)
         if isinstance(stamp, Stamp) and stamp.channel is not None:
             row = row._replace(name_channel=stamp.channel)
-        overriding = FAULTS["DC005"].action if status == "set aside" else None
+        overriding = ASIDE if status == "set aside" else None
         for one in faults:
             self._lines.append(FaultLine.of(entry.path, entry.recorder, row.date, *one, overriding))
         has_habits = isinstance(start, Start) and self._note_habits(row, start)

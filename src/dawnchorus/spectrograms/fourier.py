@@ -148,6 +148,35 @@ def _transform(
 
 
 @compiled
+def _transform_from(
+    samples: NDArray[np.float32],
+    first: int,
+    last: int,
+    hop: int,
+    frames: NDArray[np.float32],
+    spare: NDArray[np.float32],
+    circle: NDArray[np.float32],
+) -> bool:
+    """Transform the eight frames of a window from ``first`` on; behind the ``last``, that one again.
+
+    ``frames`` and ``spare`` hold ``n_fft * LANES`` numbers; see :func:`_transform`.
+    """
+    starts = (
+        first * hop,
+        min(first + 1, last) * hop,
+        min(first + 2, last) * hop,
+        min(first + 3, last) * hop,
+        min(first + 4, last) * hop,
+        min(first + 5, last) * hop,
+        min(first + 6, last) * hop,
+        min(first + 7, last) * hop,
+    )
+    for column in range(0, len(circle), LANES):
+        store_transposed(samples, starts, column, frames, column * LANES)
+    return _transform(frames, spare, circle)
+
+
+@compiled
 def _under_triangles(
     spectrum: NDArray[np.float32],
     first_bin: int,
@@ -233,21 +262,9 @@ def band_powers_of_window(
     mels, stride = bands.shape
     flat = bands.reshape(mels * stride)
     one, other = np.empty(n_fft * LANES, np.float32), np.empty(n_fft * LANES, np.float32)
-    last = frames - 1
     for first in range(0, frames, LANES):
-        starts = (
-            first * hop,
-            min(first + 1, last) * hop,
-            min(first + 2, last) * hop,
-            min(first + 3, last) * hop,
-            min(first + 4, last) * hop,
-            min(first + 5, last) * hop,
-            min(first + 6, last) * hop,
-            min(first + 7, last) * hop,
-        )
-        for column in range(0, n_fft, LANES):
-            store_transposed(samples, starts, column, one, column * LANES)
-        spectrum = other if _transform(one, other, circle) else one
+        swapped = _transform_from(samples, first, frames - 1, hop, one, other, circle)
+        spectrum = other if swapped else one
         _under_triangles(spectrum, first_bin, segment, rising, falling, flat, mels, stride, first)
 
 
@@ -270,21 +287,9 @@ def spectra_of_window(
     """
     n_fft = len(circle)
     one, other = np.empty(n_fft * LANES, np.float32), np.empty(n_fft * LANES, np.float32)
-    last = frames - 1
     for first in range(0, frames, LANES):
-        starts = (
-            first * hop,
-            min(first + 1, last) * hop,
-            min(first + 2, last) * hop,
-            min(first + 3, last) * hop,
-            min(first + 4, last) * hop,
-            min(first + 5, last) * hop,
-            min(first + 6, last) * hop,
-            min(first + 7, last) * hop,
-        )
-        for column in range(0, n_fft, LANES):
-            store_transposed(samples, starts, column, one, column * LANES)
-        rows = other if _transform(one, other, circle) else one
+        swapped = _transform_from(samples, first, frames - 1, hop, one, other, circle)
+        rows = other if swapped else one
         for lane in range(min(LANES, frames - first)):
             re = 2 * (first + lane)
             spectrum[0, re], spectrum[0, re + 1] = rows[lane], np.float32(0)
