@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from dawnchorus.config import Settings
+from dawnchorus.errors import DawnChorusError
 from dawnchorus.recordings.audio import windows
 from dawnchorus.results import RecorderDay
 from dawnchorus.spectrograms import minutes as step
@@ -117,3 +118,12 @@ def test_a_day_without_minutes(card):
 def test_what_indices_cannot_be_made_from(spectrogram):
     with pytest.raises(ValueError, match="indices: need windows that do not overlap"):
         Settings.model_validate({"spectrogram": spectrogram, "indices": {"enabled": True}})
+
+
+@pytest.mark.parametrize("spectrogram", [{"overlap_seconds": 1.0}, {"other_rates": "keep"}])
+def test_nor_when_they_are_asked_for_by_the_command(two, spectrogram):
+    """Not enabled in the configuration, such settings are good for spectrograms."""
+    other = two.elsewhere("other", **spectrogram)
+    with pytest.raises(DawnChorusError, match="indices: need windows that do not overlap"):
+        make_indices(other.settings, other.results, other.day)
+    assert not other.results.indices_receipt(other.day).exists()

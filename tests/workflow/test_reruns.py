@@ -129,6 +129,15 @@ def test_indices_wanted_later_and_of_a_new_day(season):
     assert len(list((season.results / "indices").glob("*/*.png"))) == DAYS + 1
 
 
+def test_limits_that_only_the_rate_allows_stop_no_other_step(season):
+    """Half of 96 kHz is above 30 kHz, half of the default rate is not."""
+    season.configure(
+        spectrogram={"sample_rate": 96_000, "n_fft": 2048, "hop_length": 1024},
+        indices={"enabled": True, "bioacoustic": [2000, 30_000]},
+    )
+    season.run("--forcerun", "scan", "--", "inventory")
+
+
 def test_a_training_parameter_changed(season):
     season.configure(experiments={"one": {**season_experiment(season), "learning_rate": 1e-4}})
     assert season.planned() == {

@@ -153,13 +153,13 @@ def read_content(path: Path) -> Content:
 def read_contents(paths: Sequence[Path], advance: progress.Advance | None = None) -> list[Content]:
     """Open many files, in order.
 
-    A look at the samples computes half of its time, holding the interpreter; a season's is shared by processes, two
-    per core, so that some compute while others wait for the disk.
+    A look at the samples holds the interpreter while it computes, so a season's are shared by processes:
+    two per core, since some of them wait for the disk.
     """
     if len(paths) < MANY:
         return in_threads(read_content, paths, advance)
     batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
-    processes = min(MOST_PROCESSES, 2 * cores())
+    processes = min(MOST_PROCESSES, 2 * len(os.sched_getaffinity(0)))
     done: list[Content] = []
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         for some in pool.map(_read_batch, batches):
@@ -167,13 +167,6 @@ def read_contents(paths: Sequence[Path], advance: progress.Advance | None = None
             if advance is not None:
                 advance(len(some))
     return done
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _read_batch(paths: Sequence[Path]) -> list[Content]:

@@ -58,7 +58,7 @@ class Stretch(io.RawIOBase):
 
 
 AHEAD = 24 << 20
-"""Bytes that the disk is asked for before they are read: a quarter of a second of computing."""
+"""Bytes that the disk is asked for before they are read: some 65 ms of computing."""
 
 
 class ReadAhead:

@@ -8,6 +8,7 @@ header and not there, or not to be decoded).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,15 @@ from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.recordings.audio import covered
 from dawnchorus.recordings.inventory import Recording
-from dawnchorus.results import OK, PARTIAL, SET_ASIDE, RecorderDay, fingerprint
+from dawnchorus.results import (
+    OK,
+    PARTIAL,
+    SET_ASIDE,
+    RecorderDay,
+    fingerprint,
+    read_receipt,
+    write_receipt,
+)
 from dawnchorus.spectrograms.activity import MARGIN_DB
 from dawnchorus.spectrograms.spectrograph import Spectra
 
@@ -45,6 +54,50 @@ class CountingHasher:
     def hexdigest(self) -> str:
         """Return the digest as 32 hexadecimal digits."""
         return self._hasher.hexdigest()
+
+
+def facts_of(settings: Settings, rows: Sequence[Recording]) -> list[dict[str, Any]]:
+    """Return what a result depends on, of the recordings it is made from, as JSON values."""
+    by_time = settings.audio.fingerprint == "size+mtime"
+    return [
+        {
+            "recording": row.recording,
+            "start": row.start_utc,
+            "offset": row.utc_offset_minutes,
+            "frames": row.frames,
+            "promised": row.promised_frames,
+            "sample_rate": row.sample_rate,
+            "status": row.status,
+            "reason": row.reason,
+            "size": row.size_bytes,
+            "mtime": row.mtime_ns if by_time else None,
+        }
+        for row in rows
+    ]
+
+
+def remember(receipt: Path, note: Path, content: dict[str, Any], inputs: str) -> None:
+    """Publish a receipt and, beside it, the note of what it was made from.
+
+    The note spares work and may be deleted: it holds sizes and times, which a receipt must not.
+    """
+    write_receipt(receipt, content)
+    write_receipt(note, {"inputs": inputs, "receipt": content["fingerprint"]})
+
+
+def remembered(receipt: Path, note: Path, inputs: str) -> dict[str, Any] | None:
+    """Return an earlier receipt, if its note says that it was made from these inputs.
+
+    Raises
+    ------
+    DawnChorusError, KeyError
+        If one of the two is damaged or foreign.
+    """
+    if not (receipt.is_file() and note.is_file()):
+        return None
+    earlier = read_receipt(receipt)
+    same = read_receipt(note) == {"inputs": inputs, "receipt": earlier["fingerprint"]}
+    return earlier if same else None
 
 
 @dataclass

@@ -29,15 +29,16 @@ from dawnchorus.results import (
     Results,
     fingerprint,
     publishing,
-    read_receipt,
     withdraw,
-    write_receipt,
 )
 from dawnchorus.spectrograms.account import (
     Source,
     attributes_of,
+    facts_of,
     parameters_of,
     receipt_of,
+    remember,
+    remembered,
     require,
 )
 from dawnchorus.spectrograms.indices import MinuteRow
@@ -97,8 +98,7 @@ def make_day(
     except _NothingUsableError:
         withdraw(store)
     receipt = receipt_of(settings, day, sources, useless, content)
-    write_receipt(receipt_path, receipt)
-    write_receipt(note_path, {"inputs": inputs, "receipt": receipt["fingerprint"]})
+    remember(receipt_path, note_path, receipt, inputs)
     if settings.indices.enabled:
         publish_minutes(settings, results, day, minutes)
     return receipt
@@ -133,26 +133,12 @@ def _inputs(
     settings: Settings, day: RecorderDay, rows: list[Recording], useless: list[dict[str, Any]]
 ) -> str:
     """Fingerprint of all that the store and its receipt are made from."""
-    by_time = settings.audio.fingerprint == "size+mtime"
     return fingerprint(
         {
             "day": str(day),
             "version": __version__,
             "spectrogram": parameters_of(settings),
-            "recordings": [
-                {
-                    "recording": row.recording,
-                    "start": row.start_utc,
-                    "frames": row.frames,
-                    "promised": row.promised_frames,
-                    "sample_rate": row.sample_rate,
-                    "status": row.status,
-                    "reason": row.reason,
-                    "size": row.size_bytes,
-                    "mtime": row.mtime_ns if by_time else None,
-                }
-                for row in rows
-            ],
+            "recordings": facts_of(settings, rows),
             "set aside": useless,
         }
     )
@@ -160,11 +146,9 @@ def _inputs(
 
 def _known(store: Path, receipt: Path, note: Path, inputs: str) -> dict[str, Any] | None:
     """Return the receipt of an earlier run if it was made from the same inputs and still holds."""
-    if not (receipt.is_file() and note.is_file()):
-        return None
     try:
-        earlier, remembered = read_receipt(receipt), read_receipt(note)
-        if remembered != {"inputs": inputs, "receipt": earlier["fingerprint"]}:
+        earlier = remembered(receipt, note, inputs)
+        if earlier is None:
             return None
         if earlier["verdict"] == SET_ASIDE:
             return None if store.exists() else earlier

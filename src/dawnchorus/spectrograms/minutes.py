@@ -8,10 +8,11 @@ minutes of their pass. Out: ``indices/{recorder}/{date}.parquet``, one row per m
 from __future__ import annotations
 
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any
 
 from dawnchorus import __version__
-from dawnchorus.config import Settings
+from dawnchorus.config import Settings, validate
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.progress import counting
 from dawnchorus.recordings.inventory import Recording, recordings_of_day
@@ -21,11 +22,17 @@ from dawnchorus.results import (
     RecorderDay,
     Results,
     fingerprint,
-    read_receipt,
     withdraw,
-    write_receipt,
 )
-from dawnchorus.spectrograms.account import Source, naive_start, parameters_of, require
+from dawnchorus.spectrograms.account import (
+    Source,
+    facts_of,
+    naive_start,
+    parameters_of,
+    remember,
+    remembered,
+    require,
+)
 from dawnchorus.spectrograms.false_colour import draw_day
 from dawnchorus.spectrograms.indices import Minute, MinuteIndices, MinuteRow, write_indices
 from dawnchorus.spectrograms.stream import Task, computed
@@ -68,12 +75,13 @@ def make_indices(
     Raises
     ------
     DawnChorusError
-        If there is no inventory, or a recording that it names is gone.
+        If there is no inventory, a recording that it names is gone, or the spectrograms' settings are such
+        that there can be no indices.
     """
-    wanted = settings.indices.model_copy(update={"enabled": True})
-    settings = settings.model_copy(update={"indices": wanted})
+    values = settings.model_dump(mode="json")
+    settings = validate({**values, "indices": {**values["indices"], "enabled": True}})
     inputs = _inputs(settings, results, day)
-    known = _known(settings, results, day, inputs)
+    known = _known(results, day, inputs)
     if known is not None:
         return known
     rows = recordings_of_day(results.recordings, day)
@@ -98,25 +106,8 @@ def publish_minutes(
 
 def _inputs(settings: Settings, results: Results, day: RecorderDay) -> str:
     """Fingerprint of all that the table and the picture are made from."""
-    by_time = settings.audio.fingerprint == "size+mtime"
-    return fingerprint(
-        [
-            __version__,
-            _parameters(settings),
-            [
-                [
-                    row.recording,
-                    row.start_utc,
-                    row.utc_offset_minutes,
-                    row.frames,
-                    row.sample_rate,
-                    row.size_bytes,
-                    row.mtime_ns if by_time else None,
-                ]
-                for row in recordings_of_day(results.recordings, day)
-            ],
-        ]
-    )
+    rows = recordings_of_day(results.recordings, day)
+    return fingerprint([__version__, _parameters(settings), facts_of(settings, rows)])
 
 
 def _parameters(settings: Settings) -> dict[str, Any]:
@@ -126,16 +117,11 @@ def _parameters(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _known(
-    settings: Settings, results: Results, day: RecorderDay, inputs: str
-) -> dict[str, Any] | None:
+def _known(results: Results, day: RecorderDay, inputs: str) -> dict[str, Any] | None:
     """Return the receipt of an earlier run if it was made from the same inputs and still holds."""
-    path, note = results.indices_receipt(day), _note(results, day)
-    if not (path.is_file() and note.is_file()):
-        return None
     try:
-        earlier = read_receipt(path)
-        if read_receipt(note) != {"inputs": inputs, "receipt": earlier["fingerprint"]}:
+        earlier = remembered(results.indices_receipt(day), _note(results, day), inputs)
+        if earlier is None:
             return None
         made = results.indices(day).is_file() and results.indices_picture(day).is_file()
         return earlier if made or earlier["verdict"] == SET_ASIDE else None
@@ -144,8 +130,8 @@ def _known(
         return None
 
 
-def _note(results: Results, day: RecorderDay) -> Any:
-    """Sizes and times of the recordings, which the receipt must not hold; may be deleted."""
+def _note(results: Results, day: RecorderDay) -> Path:
+    """Hidden beside the receipt; see :func:`~dawnchorus.spectrograms.account.remember`."""
     return results.indices(day).with_name(f".{day.date}.inputs.json")
 
 
@@ -178,6 +164,5 @@ def _publish(
         "fingerprint": fingerprint([parameters, told]),
         "version": __version__,
     }
-    write_receipt(results.indices_receipt(day), receipt)
-    write_receipt(_note(results, day), {"inputs": inputs, "receipt": receipt["fingerprint"]})
+    remember(results.indices_receipt(day), _note(results, day), receipt, inputs)
     return receipt
