@@ -3,22 +3,20 @@
 In: YAML files and overrides, or the JSON that a rule hands to its command. Out: :class:`Settings`.
 """
 
+from dawnchorus.config.experiments import Augmentation, Dino, Experiment
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.reference import schema
+from dawnchorus.config.section import Section
 from dawnchorus.config.sections import (
     RESERVED_NAMES,
     Attention,
     Audio,
-    Augmentation,
     BirdNet,
     Clustering,
-    Dino,
     Embedding,
     Evaluation,
-    Experiment,
     Indices,
     Projection,
-    Section,
     Settings,
     Spectrogram,
     TrainingSet,

@@ -16,12 +16,13 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dawnchorus.config.sections import Experiment, Settings
+from dawnchorus.config.experiments import Experiment
+from dawnchorus.config.sections import Settings
 
 INTRODUCTION = """# Configuration
 
 Every key with its default. A wrong key or value is one line that says what may stand there instead. This
-page is written by `make schema` from the classes in `src/dawnchorus/config/sections.py`.
+page is written by `make schema` from the classes in `src/dawnchorus/config/`.
 """
 
 
