@@ -192,3 +192,86 @@ def test_gain_changes_levels_and_no_contrast():
         plain = augment.views(codes, (WHOLE,), PLAIN, scale, (0, 0), ALONE)[0]
         varied = augment.views(codes, (WHOLE,), settings, scale, (0, 0), ALONE)[0]
         assert (varied - plain).abs().amax(dim=(1, 2, 3)).gt(1e-3).all() == changed
+
+
+def test_another_of_the_same_group_is_chosen_evenly_and_never_itself():
+    group = torch.tensor([2, 0, 2, 1, 0, 2, 2])
+    generator = torch.Generator().manual_seed(3)
+    drawn = torch.stack(
+        [augment.another(group, torch.rand(7, generator=generator)) for _ in range(3000)]
+    )
+    assert (group[drawn] == group).all()
+    assert (drawn[:, 3] == 3).all()  # alone in its group
+    for place in (0, 2, 5, 6):
+        counts = torch.bincount(drawn[:, place], minlength=7)
+        assert counts[place] == 0
+        assert (counts[group == 2].sort().values[1:] > 850).all()  # 1,000 each expected
+
+
+def test_a_background_is_of_the_same_recorder_and_has_its_share_of_the_power():
+    """Windows of one recorder are alike: laid over each other they stay what they are."""
+    settings = PLAIN.model_copy(
+        update={"background_probability": 1.0, "background_share": 0.5, "mix_probability": 0.0}
+    )
+    recorder = torch.tensor([7, 9, 7, 9, 9, 7])
+    level = torch.where(recorder == 7, 40, 200).to(torch.uint8)
+    codes = level[:, None, None].expand(6, 128, 256).contiguous()
+    for step in range(5):
+        view = augment.views(codes, (WHOLE,), settings, SCALE, (0, step), ALONE, recorder=recorder)[
+            0
+        ]
+        expected = (level.float() * 0.5 - 120.0 + 80.0) / 10.0
+        assert torch.allclose(view[:, 0, 0, 0], expected, atol=1e-4)
+
+    # Without knowing recorders any window may be the background: then levels change.
+    strange = augment.views(codes, (WHOLE,), settings, SCALE, (0, 0), ALONE)[0]
+    assert torch.allclose(strange[:, 0, 0, 0], expected, atol=1e-4)
+
+    quiet_and_loud = torch.tensor([0, 240], dtype=torch.uint8)[:, None, None].expand(2, 128, 256)
+    both = augment.views(
+        quiet_and_loud, (WHOLE,), settings, SCALE, (0, 1), ALONE, recorder=torch.tensor([4, 4])
+    )[0]
+    generator = torch.Generator().manual_seed(augment.stream(0, 1, 0))
+    share = augment.draw(settings, WHOLE, 256, 2, generator).background_share
+    assert share.min() >= 0 and share.max() < 0.5
+    power = (1 - share) * torch.tensor([1e-12, 1.0]) + share * torch.tensor([1.0, 1e-12])
+    assert torch.allclose(both[:, 0, 5, 5] * 10 - 80, 10 * torch.log10(power), atol=1e-3)
+
+
+def test_a_neighbour_in_time_is_seen_by_views_after_the_first_alone():
+    settings = PLAIN.model_copy(update={"neighbour_probability": 0.5})
+    codes = torch.full((400, 128, 256), 10, dtype=torch.uint8)
+    beside = torch.full((400, 128, 256), 90, dtype=torch.uint8)
+    crops = (WHOLE, WHOLE, SMALL)
+    first, *others = augment.views(codes, crops, settings, SCALE, (0, 0), ALONE, neighbours=beside)
+    own, other = (10 * 0.5 - 40.0) / 10.0, (90 * 0.5 - 40.0) / 10.0
+    assert torch.allclose(first, torch.tensor(own))
+    for view in others:
+        seen = view[:, 0, 0, 0]
+        is_own, is_other = (torch.isclose(seen, torch.tensor(value)) for value in (own, other))
+        assert (is_own | is_other).all()
+        assert 150 < (seen > 0).sum() < 250
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_passes_of_a_batch_draw_what_the_whole_batch_would(world):
+    settings = Augmentation(mix_probability=0.0)
+    codes = random_codes(12)
+    whole = one_view(codes, WIDE, settings, (5, 8))
+    for rank in range(world):
+        ranks = Ranks(rank, world, rank, torch.device("cpu"))
+        own = codes[rank::world]
+        parts = [
+            augment.views(
+                own[first : first + 2],
+                (WIDE,),
+                settings,
+                SCALE,
+                (5, 8),
+                ranks,
+                batch=12,
+                first=first,
+            )[0]
+            for first in range(0, own.shape[0], 2)
+        ]
+        assert torch.equal(torch.cat(parts), whole[rank::world])

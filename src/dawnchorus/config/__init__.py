@@ -3,7 +3,7 @@
 In: YAML files and overrides, or the JSON that a rule hands to its command. Out: :class:`Settings`.
 """
 
-from dawnchorus.config.experiments import Augmentation, Dino, Experiment
+from dawnchorus.config.experiments import Augmentation, Dino, Experiment, Photographic
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.reference import schema
 from dawnchorus.config.section import Section
@@ -34,6 +34,7 @@ __all__ = [
     "Evaluation",
     "Experiment",
     "Indices",
+    "Photographic",
     "Projection",
     "Section",
     "Settings",

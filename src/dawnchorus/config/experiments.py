@@ -12,13 +12,58 @@ from pydantic import Field, field_validator
 from dawnchorus.config.section import Positive, Section, Share
 
 
+def ordered(span: tuple[float, float]) -> tuple[float, float]:
+    """See that a span of shares has something in it."""
+    if not 0 < span[0] <= span[1]:
+        raise ValueError(f"needs 0 < smallest <= largest, got {span[0]} and {span[1]}")
+    return span
+
+
+class Photographic(Section):
+    """Variations of photographs, for parity with the poster's training; all off otherwise."""
+
+    reverse_probability: Share = 0.0
+    """Share of views that run backwards in time."""
+    blur_probability: tuple[Share, Share, Share] = (0.0, 0.0, 0.0)
+    """Share of the first, the second and the further views that are blurred."""
+    solarise_probability: tuple[Share, Share, Share] = (0.0, 0.0, 0.0)
+    """Share of the first, the second and the further views whose louder half is turned upside
+    down (input ``level`` only)."""
+    global_area: tuple[Share, Share] | None = None
+    """Share of the window's area that a global crop covers, its shape drawn at random; then
+    ``global_time`` and ``global_mel`` are not looked at."""
+    local_area: tuple[Share, Share] | None = None
+    """The same for local crops."""
+    global_shape: tuple[Positive, Positive] | None = None
+    """Mel rows and frames that a global crop is resized to, whatever it covers."""
+    local_shape: tuple[Positive, Positive] | None = None
+    """The same for local crops."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How a crop is resized."""
+
+    @field_validator("global_area", "local_area")
+    @classmethod
+    def _ordered(cls, span: tuple[float, float] | None) -> tuple[float, float] | None:
+        return span if span is None else ordered(span)
+
+
 class Augmentation(Section):
-    """How a window is varied before the student sees it; never flipped."""
+    """How a window is varied before the student sees it; never flipped, unless ``photographic``."""
 
     mix_probability: Share = 0.5
-    """Share of views mixed with another window."""
+    """Share of views mixed with another window of the batch."""
     mix_share: Annotated[float, Field(ge=0, le=0.5)] = 0.4
     """Largest power share of the other window (log-domain mixing, BYOL-A)."""
+    background_probability: Share = 0.0
+    """Share of views laid over the sound of another window of the same recorder, so that the place
+    does not tell windows apart."""
+    background_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Largest power share of that background."""
+    neighbour_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Positives from the same recorder: up to so many seconds apart; 0: from the window itself only."""
+    neighbour_probability: Share = 0.5
+    """Share of the views after the first that are taken from such a neighbour, where there is
+    one."""
     gain_db: Annotated[float, Field(ge=0)] = 6.0
     """Gain drawn from plus or minus so many decibels (contrast does not see it)."""
     frequency_masks: Annotated[int, Field(ge=0)] = 1
@@ -38,13 +83,12 @@ class Augmentation(Section):
     """Share of the frames that a local crop covers."""
     local_mel: tuple[Share, Share] = (0.6, 1.0)
     """Share of the mel rows that a local crop covers."""
+    photographic: Photographic = Photographic()
 
     @field_validator("global_time", "global_mel", "local_time", "local_mel")
     @classmethod
     def _ordered(cls, span: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < span[0] <= span[1]:
-            raise ValueError(f"needs 0 < smallest <= largest, got {span[0]} and {span[1]}")
-        return span
+        return ordered(span)
 
 
 class Dino(Section):

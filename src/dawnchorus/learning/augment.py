@@ -1,17 +1,20 @@
-"""Views of a window, varied as sound varies; batched, on the device, never flipped.
+"""Views of a window, varied as sound varies; batched, on the device, not flipped.
 
 In: stored codes (uint8) of a batch, the crops that a method wants. Out: one normalised float32
-tensor per crop. Each view is a crop in time and frequency, resized to the crop's fixed shape; for
-some, mixed with the same crop of another window of the batch in the power domain (log-mixup-exp of
-BYOL-A, arXiv:2103.06695); a gain in decibels; bands and spans masked with the mean (SpecAugment,
-arXiv:1904.08779).
+tensor per crop. Each view is a crop in time and frequency of the window or of a neighbour in time,
+resized to the crop's fixed shape; for some, mixed with the same crop of another window of the batch
+in the power domain (log-mixup-exp of BYOL-A, arXiv:2103.06695), or laid over one of the same
+recorder; a gain in decibels; bands and spans masked with the mean (SpecAugment, arXiv:1904.08779).
 
 Time and frequency are never reversed: a crop's scale is a share of the window, so always positive.
+(The poster's training did; that and the rest of what it took from photographs is
+:mod:`dawnchorus.learning.photographic`, and off.)
 
 What is random is drawn on the CPU for the whole batch of all processes from (seed, step, view), and
 a process takes the rows of its own windows. So a window's crops, gain and masks depend neither on
-the number of processes nor on the kind of device, and there is no generator state to save. Only the
-partner of a mix is chosen among the windows of the same process.
+the number of processes, nor on how many passes a batch is cut into, nor on the kind of device, and
+there is no generator state to save. Only the partner of a mix is chosen among the windows of the
+same process and pass.
 """
 
 from __future__ import annotations
@@ -23,9 +26,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dawnchorus.config import Augmentation
+from dawnchorus.config import Augmentation, Photographic
+from dawnchorus.learning import photographic
 from dawnchorus.learning.ranks import Ranks
-from dawnchorus.learning.scale import Scale
+from dawnchorus.learning.scale import CODES, Scale
 
 LN10_OVER_10 = math.log(10.0) / 10.0
 """Decibels to natural logarithms of power."""
@@ -43,12 +47,15 @@ class Crop:
         Shape that a crop is resized to; multiples of the patch.
     mel_share, time_share : tuple of float
         Smallest and largest share of the window's rows and frames that it covers.
+    area : tuple of float, optional
+        Smallest and largest share of the window's area, instead of the two shares.
     """
 
     mels: int
     frames: int
     mel_share: Share
     time_share: Share
+    area: Share | None = None
 
     @classmethod
     def of(cls, mels: int, frames: int, patch: int, mel_share: Share, time_share: Share) -> Crop:
@@ -61,6 +68,29 @@ class Crop:
             return max(1, round(size * largest / patch)) * patch
 
         return cls(side(mels, mel_share[1]), side(frames, time_share[1]), mel_share, time_share)
+
+
+def crops_of(settings: Augmentation, mels: int, frames: int, patch: int) -> tuple[Crop, Crop]:
+    """Return the global and the local crop of windows of ``mels`` x ``frames``.
+
+    Parameters
+    ----------
+    settings : Augmentation
+    mels, frames : int
+    patch : int
+        Crops are whole patches.
+    """
+    photo = settings.photographic
+
+    def crop(mel: Share, time: Share, area: Share | None, shape: tuple[int, int] | None) -> Crop:
+        made = Crop.of(mels, frames, patch, mel, time)
+        rows, columns = shape or (made.mels, made.frames)
+        return Crop(rows, columns, mel, time, area)
+
+    return (
+        crop(settings.global_mel, settings.global_time, photo.global_area, photo.global_shape),
+        crop(settings.local_mel, settings.local_time, photo.local_area, photo.local_shape),
+    )
 
 
 @dataclass(frozen=True)
@@ -77,6 +107,13 @@ class Draw:
     gain: Tensor
     mel_masks: tuple[Tensor, Tensor]
     time_masks: tuple[Tensor, Tensor]
+    laid_over: Tensor
+    background: Tensor
+    background_share: Tensor
+    from_neighbour: Tensor
+    blur: Tensor
+    solarised: Tensor
+    reversed: Tensor
 
 
 def draw(
@@ -86,11 +123,29 @@ def draw(
     batch: int,
     generator: torch.Generator,
     own: slice = slice(None),
+    *,
+    number: int = 0,
+    recorder: Tensor | None = None,
 ) -> Draw:
     """Draw one view's random numbers for a batch and keep the rows of ``own``.
 
     Masks are drawn in rows and frames of the crop. A time mask is scaled with the crop's width, so
     that it hides the same share of a narrow crop as of a whole window.
+
+    Parameters
+    ----------
+    settings : Augmentation
+    crop : Crop
+    window_frames : int
+    batch : int
+        Windows of the step, over all processes and passes.
+    generator : torch.Generator
+    own : slice
+        The rows of the batch that are here.
+    number : int
+        Which view it is, from 0.
+    recorder : Tensor of int64, shape (b,), optional
+        Recorder of each window here; without it there is no background.
     """
 
     def uniform(*shape: int) -> Tensor:
@@ -104,14 +159,27 @@ def draw(
         start = torch.floor(uniform(count) * (size - width + 1))
         return start, start + width
 
-    mel_share, time_share = share(crop.mel_share), share(crop.time_share)
+    photo, kind = settings.photographic, min(number, 2)
+    if crop.area is None:
+        mel_share, time_share = share(crop.mel_share), share(crop.time_share)
+    else:
+        mel_share, time_share = photographic.shares_by_area(share(crop.area), uniform())
     widest = round(settings.time_mask_frames * crop.frames / window_frames)
     mel_start, time_start = uniform() * (1 - mel_share), uniform() * (1 - time_share)
     mixed = uniform() < settings.mix_probability
     mix_share = settings.mix_share * uniform()
-    another = uniform()
-    here = another.shape[0]
-    partner = (torch.arange(here) + 1 + torch.floor(another * (here - 1)).long()) % here
+    here = mel_share.shape[0]
+    partner = another(torch.zeros(here, dtype=torch.int64), uniform())
+    gain = settings.gain_db * (2 * uniform() - 1)
+    mel_masks = masks(settings.frequency_masks, settings.frequency_mask_mels, crop.mels)
+    time_masks = masks(settings.time_masks, widest, crop.frames)
+    laid_over = uniform() < settings.background_probability
+    background_share = settings.background_share * uniform()
+    background = another(torch.arange(here) if recorder is None else recorder.cpu(), uniform())
+    from_neighbour = (uniform() < settings.neighbour_probability) & (number > 0)
+    low, high = photographic.BLUR_SIGMA
+    sigma = low + (high - low) * uniform()
+    blurred = uniform() < photo.blur_probability[kind]
     return Draw(
         mel_share=mel_share,
         mel_start=mel_start,
@@ -120,10 +188,41 @@ def draw(
         mixed=mixed & (partner != torch.arange(here)),
         mix_share=mix_share,
         partner=partner,
-        gain=settings.gain_db * (2 * uniform() - 1),
-        mel_masks=masks(settings.frequency_masks, settings.frequency_mask_mels, crop.mels),
-        time_masks=masks(settings.time_masks, widest, crop.frames),
+        gain=gain,
+        mel_masks=mel_masks,
+        time_masks=time_masks,
+        laid_over=laid_over & (background != torch.arange(here)),
+        background=background,
+        background_share=background_share,
+        from_neighbour=from_neighbour,
+        blur=torch.where(blurred, sigma, 0.0),
+        solarised=uniform() < photo.solarise_probability[kind],
+        reversed=uniform() < photo.reverse_probability,
     )
+
+
+def another(group: Tensor, uniform: Tensor) -> Tensor:
+    """Choose for each window another one of the same group; itself where it is alone.
+
+    Parameters
+    ----------
+    group : Tensor of int64, shape (b,)
+    uniform : Tensor, shape (b,)
+        In [0, 1): all others of the group are equally likely.
+
+    Returns
+    -------
+    Tensor of int64, shape (b,)
+    """
+    order = torch.argsort(group, stable=True)
+    _, size = torch.unique_consecutive(group[order], return_counts=True)
+    first = (size.cumsum(0) - size).repeat_interleave(size)
+    size = size.repeat_interleave(size)
+    place = torch.arange(group.shape[0]) - first
+    step = 1 + torch.floor(uniform[order] * (size - 1)).long()
+    chosen = torch.empty_like(order)
+    chosen[order] = order[first + (place + step) % size]
+    return chosen
 
 
 def views(
@@ -133,13 +232,19 @@ def views(
     scale: Scale,
     seed: tuple[int, int],
     ranks: Ranks,
+    *,
+    batch: int | None = None,
+    first: int = 0,
+    recorder: Tensor | None = None,
+    neighbours: Tensor | None = None,
 ) -> list[Tensor]:
-    """Make the views of a batch.
+    """Make the views of a batch, or of one pass of it.
 
     Parameters
     ----------
     codes : Tensor of uint8, shape (b, mels, frames)
-        This process's windows: every ``ranks.world``-th of the batch from ``ranks.rank``.
+        This process's windows: every ``ranks.world``-th of the batch from ``ranks.rank``, or a run
+        of them.
     crops : tuple of Crop
         One per view.
     settings : Augmentation
@@ -147,23 +252,50 @@ def views(
     seed : tuple of int
         Training seed and step.
     ranks : Ranks
+    batch : int, optional
+        Windows of the whole step; by default these are all there are of this process.
+    first : int
+        How many of this process's windows came in earlier passes of the step.
+    recorder : Tensor of int64, shape (b,), optional
+        Recorder of each window: backgrounds are of the same.
+    neighbours : Tensor of uint8, shape (b, mels, frames), optional
+        A neighbour in time of each window, or the window itself.
 
     Returns
     -------
     list of Tensor of float32, shape (b, 1, crop.mels, crop.frames)
     """
     decibels = scale.decibels(codes)
-    batch = codes.shape[0] * ranks.world
-    own = slice(ranks.rank, None, ranks.world)
+    beside = None if neighbours is None else scale.decibels(neighbours)
+    here, world = codes.shape[0], ranks.world
+    own = slice(ranks.rank + first * world, ranks.rank + (first + here) * world, world)
     made = []
     for number, crop in enumerate(crops):
         generator = torch.Generator().manual_seed(stream(*seed, number))
-        drawn = draw(settings, crop, codes.shape[2], batch, generator, own)
-        made.append(view(decibels, crop, drawn, scale))
+        drawn = draw(
+            settings,
+            crop,
+            codes.shape[2],
+            here * world if batch is None else batch,
+            generator,
+            own,
+            number=number,
+            recorder=recorder,
+        )
+        source = decibels
+        if beside is not None and bool(drawn.from_neighbour.any()):
+            source = torch.where(column(drawn.from_neighbour, codes.device), beside, decibels)
+        made.append(view(source, crop, drawn, scale, settings.photographic))
     return made
 
 
-def view(decibels: Tensor, crop: Crop, drawn: Draw, scale: Scale) -> Tensor:
+def view(
+    decibels: Tensor,
+    crop: Crop,
+    drawn: Draw,
+    scale: Scale,
+    photo: Photographic | None = None,
+) -> Tensor:
     """Make one view of a batch from its random numbers.
 
     Parameters
@@ -172,6 +304,8 @@ def view(decibels: Tensor, crop: Crop, drawn: Draw, scale: Scale) -> Tensor:
     crop : Crop
     drawn : Draw
     scale : Scale
+    photo : Photographic, optional
+        How a crop is resized.
 
     Returns
     -------
@@ -179,21 +313,39 @@ def view(decibels: Tensor, crop: Crop, drawn: Draw, scale: Scale) -> Tensor:
         Normalised.
     """
     device = decibels.device
+    interpolation = "bilinear" if photo is None else photo.interpolation
     grid = sampling_grid(crop, drawn, device)
-    out = _resample(decibels, grid)
-    # Which windows are mixed is known on the CPU: no waiting for the device, no work for the
-    # others.
-    rows = torch.nonzero(drawn.mixed).squeeze(1)
-    if rows.numel():
-        partners, where = drawn.partner[rows].to(device), rows.to(device)
-        other = _resample(decibels[partners], grid[where])
-        out[where] = mix(out[where], other, drawn.mix_share[rows].to(device))
+    out = _resample(decibels, grid, interpolation)
+    for chosen, partner, share in (
+        (drawn.laid_over, drawn.background, drawn.background_share),
+        (drawn.mixed, drawn.partner, drawn.mix_share),
+    ):
+        # Which windows are mixed is known on the CPU: no waiting for the device, no work for the
+        # others.
+        rows = torch.nonzero(chosen).squeeze(1)
+        if rows.numel():
+            partners, where = partner[rows].to(device), rows.to(device)
+            other = _resample(decibels[partners], grid[where], interpolation)
+            out[where] = mix(out[where], other, share[rows].to(device))
     if scale.input == "level":  # above its own median, a louder window is the same window
         out = out + column(drawn.gain, device)
+    out = _photographed(out, drawn, scale)
     out = scale.normalised(out)
     hidden = masked(drawn.mel_masks, crop.mels, device)[:, None, :, None]
     hidden = hidden | masked(drawn.time_masks, crop.frames, device)[:, None, None, :]
     return out.masked_fill_(hidden, 0.0)
+
+
+def _photographed(x: Tensor, drawn: Draw, scale: Scale) -> Tensor:
+    """Vary views as photographs are varied, where that was drawn for any."""
+    if bool(drawn.reversed.any()):
+        x = photographic.reversed_in_time(x, drawn.reversed.to(x.device))
+    if bool(drawn.blur.any()):
+        x = photographic.blurred(x, drawn.blur.to(x.device))
+    if scale.input == "level" and bool(drawn.solarised.any()):
+        highest = scale.db_min + (CODES - 1) * scale.db_step
+        x = photographic.solarised(x, drawn.solarised.to(x.device), scale.db_min, highest)
+    return x
 
 
 def mix(x: Tensor, y: Tensor, share: Tensor) -> Tensor:
@@ -253,7 +405,7 @@ def stream(*numbers: int) -> int:
     return state % 2**63
 
 
-def _resample(decibels: Tensor, grid: Tensor) -> Tensor:
+def _resample(decibels: Tensor, grid: Tensor, interpolation: str = "bilinear") -> Tensor:
     return F.grid_sample(
-        decibels, grid, mode="bilinear", padding_mode="border", align_corners=False
+        decibels, grid, mode=interpolation, padding_mode="border", align_corners=False
     )

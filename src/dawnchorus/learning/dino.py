@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dawnchorus import config
 from dawnchorus.learning import backbone as backbones
-from dawnchorus.learning.augment import Crop
+from dawnchorus.learning.augment import Crop, crops_of
 from dawnchorus.learning.method import Figures, Method, spread
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.schedules import Clock, cosine, linear
@@ -190,10 +190,9 @@ class Dino(Method):
     @property
     def crops(self) -> tuple[Crop, ...]:
         """Two global crops, then the local ones."""
-        variation, patch = self.experiment.augmentation, self.experiment.patch
-        window = (self.mels, self.frames, patch)
-        whole = Crop.of(*window, variation.global_mel, variation.global_time)
-        part = Crop.of(*window, variation.local_mel, variation.local_time)
+        whole, part = crops_of(
+            self.experiment.augmentation, self.mels, self.frames, self.experiment.patch
+        )
         return (whole,) * GLOBAL_CROPS + (part,) * self.settings.local_crops
 
     @property
