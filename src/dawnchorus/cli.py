@@ -9,8 +9,10 @@ Heavy libraries are imported by the step that needs them, so that ``--help`` ans
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -282,17 +284,49 @@ def train(
     processes: Annotated[
         int, typer.Option("--processes", min=0, help="Processes of this node; 0: one per GPU.")
     ] = 0,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines that train together.")] = 1,
+    meet: Annotated[
+        str, typer.Option("--meet", help="HOST:PORT of one of the nodes, where all meet.")
+    ] = "",
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--time-limit", min=0, help="Minutes of this job; it saves before they are up."
+        ),
+    ] = None,
+    show_recipe: Annotated[
+        bool, typer.Option("--show-recipe", help="Print every setting and where it comes from.")
+    ] = False,
 ) -> None:
     """Train one experiment's backbone; goes on from its last checkpoint.
 
-    Exit status 75 means that it was asked to stop, has saved, and wants to go on later.
+    Exit status 75 means that it was asked to stop, or its time was nearly up; it has saved and
+    wants to go on later: give the same command again.
 
     Example: dawnchorus train --experiment dino_vits16 --processes 8
     """
+    deadline = None if time_limit is None else time.time() + 60 * time_limit
+    settings, results = _settings(config_files, overrides, handed)
+    if show_recipe:
+        from dawnchorus.learning.training_set import windows_drawn
+
+        recipe = config.resolve(settings.experiment(experiment), windows_drawn(settings, results))
+        for key, entry in recipe.table().items():
+            typer.echo(f"{key}\t{json.dumps(entry['value'])}\t{entry['from']}")
+        return
+
+    from dawnchorus.learning.launch import Nodes
     from dawnchorus.learning.training import train
 
-    settings, results = _settings(config_files, overrides, handed)
-    train(settings, results, experiment, device=device, processes=processes)
+    train(
+        settings,
+        results,
+        experiment,
+        device=device,
+        processes=processes,
+        nodes=Nodes(nodes, meet),
+        deadline=deadline,
+    )
 
 
 @app.command()

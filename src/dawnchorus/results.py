@@ -309,6 +309,11 @@ class ExperimentResults:
         return self.root / "checkpoints"
 
     @property
+    def recipe(self) -> Path:
+        """Every setting that the training has, and where each comes from."""
+        return self.root / "recipe.json"
+
+    @property
     def log(self) -> Path:
         """History of the training, one JSON object per line."""
         return self.root / "log.jsonl"

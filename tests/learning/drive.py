@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dawnchorus import config
@@ -21,12 +23,13 @@ from dawnchorus.results import Results
 from learning import toy
 
 
-def main() -> int:
-    settings = config.validate(json.loads(sys.argv[1]))
+def trained(settings_json: str, folder: str, pause: float) -> int:
+    """Train; return 0, or 1 with one line on standard error."""
+    settings = config.validate(json.loads(settings_json))
     shape = settings.spectrogram
     codes, _ = toy.song_windows(40, 0, shape.mels, shape.frames)
     training_set.open_frozen = lambda results: toy.ToyFrozen(codes)  # type: ignore[assignment]
-    after_step, pause = Dino.after_step, float(sys.argv[3])
+    after_step = Dino.after_step
 
     def slowly(self: Dino, step: int) -> None:
         after_step(self, step)
@@ -34,12 +37,18 @@ def main() -> int:
 
     Dino.after_step = slowly  # type: ignore[method-assign]
     try:
-        training.train(settings, Results(Path(sys.argv[2])), "toy", device="cpu")
+        training.train(settings, Results(Path(folder)), "toy", device="cpu")
     except DawnChorusError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
+def alone(settings_json: str, folder: str, pause: float) -> None:
+    """Train on one thread and end the process with the outcome."""
+    torch.set_num_threads(1)
+    sys.exit(trained(settings_json, folder, pause))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(trained(sys.argv[1], sys.argv[2], float(sys.argv[3])))

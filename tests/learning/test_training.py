@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import multiprocessing
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,12 +27,14 @@ from dawnchorus.learning import backbone, history, interruption, launch, trainin
 from dawnchorus.learning.dino import Dino
 from dawnchorus.results import RecorderDay, Results
 
+from . import drive
 from .stores import write_day
 from .toy import ToyFrozen, song_windows
 
 DRIVE = str(Path(__file__).with_name("drive.py"))
 SHAPE = {"mels": 32, "frames": 64, "window_seconds": 0.8, "sample_rate": 44_100}
 RECIPE = {
+    "recipe": "none",
     "backbone": "vit_nano",
     "epochs": 3,
     "batch_size": 8,
@@ -44,6 +50,7 @@ RECIPE = {
         "temperature_warmup_epochs": 1,
     },
 }
+Process = subprocess.Popen[str] | multiprocessing.process.BaseProcess
 STEPS = 15
 """40 toy windows in batches of 8, three epochs."""
 
@@ -82,12 +89,15 @@ def start(
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_steps(log: Path, steps: int, process: subprocess.Popen[str]) -> None:
-    for _ in range(1200):
+def wait_for_steps(log: Path, steps: int, process: Process) -> None:
+    for _ in range(2400):
         if len(history.read(log)) >= steps:
             return
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
+        if isinstance(process, subprocess.Popen):
+            assert process.poll() is None, process.communicate()[1]
+        else:
+            assert process.is_alive(), process.exitcode
+        time.sleep(0.025)
     raise AssertionError("the training does not get going")
 
 
@@ -219,26 +229,41 @@ def test_every_setting_of_an_experiment_changes_what_is_learned(
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_it_ends_as_if_uninterrupted(tmp_path):
-    """kill -9 at arbitrary moments, real processes: same batches, same weights to the bit."""
-    settings = settings_of(checkpoint_minutes=1e-6)
-    whole = start(tmp_path / "whole", settings)
-    assert whole.wait() == 0, whole.communicate()[1]
-    expected, log = outcome(tmp_path / "whole")
+def test_killed_ten_times_and_resumed_it_ends_as_if_uninterrupted(tmp_path):
+    """kill -9 at random moments, real processes: same batches, same weights to the bit."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([drive.__name__])
+    settings = settings_of(checkpoint_minutes=1e-6, epochs=12).model_dump_json()
+    steps = 12 * 40 // 8
 
-    folder = tmp_path / "killed"
-    for steps in (3, 9):
-        process = start(folder, settings, pause=0.15)
-        wait_for_steps(folder / "toy" / "log.jsonl", steps, process)
+    def started(folder: Path, pause: float) -> multiprocessing.process.BaseProcess:
+        process = processes.Process(target=drive.alone, args=(settings, str(folder), pause))
+        process.start()
+        return process
+
+    whole = started(tmp_path / "whole", 0.0)
+    whole.join()
+    assert whole.exitcode == 0
+    expected, log = outcome(tmp_path / "whole")
+    assert len(log) == steps
+
+    folder, random = tmp_path / "killed", np.random.default_rng(4)
+    reached = 0
+    for _ in range(10):
+        process = started(folder, 0.02)
+        wait_for_steps(folder / "toy/log.jsonl", reached + int(random.integers(1, 6)), process)
+        time.sleep(random.uniform(0.0, 0.06))
         process.kill()
-        assert process.wait() == -signal.SIGKILL
-    assert not (folder / "toy" / "model.safetensors").exists()
-    last = start(folder, settings)
-    said = last.communicate()[1]
-    assert last.returncode == 0 and "going on at step" in said, said
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        reached = len(history.read(folder / "toy/log.jsonl"))
+    assert 10 <= reached < steps and not (folder / "toy/model.safetensors").exists()
+    last = started(folder, 0.0)
+    last.join()
+    assert last.exitcode == 0
 
     model, resumed = outcome(folder)
-    assert [entry["step"] for entry in resumed] == list(range(1, STEPS + 1))
+    assert [entry["step"] for entry in resumed] == list(range(1, steps + 1))
     assert [entry["batch"] for entry in resumed] == [entry["batch"] for entry in log]
     assert [entry["loss"] for entry in resumed] == [entry["loss"] for entry in log]
     assert closest(model, expected) == 0.0
@@ -292,6 +317,80 @@ def test_asked_to_stop_it_saves_and_says_so_by_its_status(toy_set, tmp_path, mon
     model, log = run(tmp_path / "asked")
     assert closest(model, expected) == 0.0
     assert [entry["step"] for entry in log] == list(range(1, STEPS + 1))
+
+
+def test_before_its_time_is_up_it_saves_and_stops_and_then_goes_on(toy_set, tmp_path, monkeypatch):
+    """With 60 s to keep for saving, a job that ends in 61 s has about one second."""
+    pause = Dino.after_step
+
+    def slowly(self: Dino, step: int) -> None:
+        pause(self, step)
+        time.sleep(0.25)
+
+    monkeypatch.setattr(Dino, "after_step", slowly)
+    settings, results = settings_of(), Results(tmp_path / "a")
+    with pytest.raises(SystemExit) as ended:
+        deadline = time.time() + interruption.LEAST_MARGIN_S + 1
+        training.train(settings, results, "toy", device="cpu", deadline=deadline)
+    assert ended.value.code == interruption.GO_ON_LATER
+    done = history.read(results.experiment("toy").log)[-1]["step"]
+    assert 1 <= done <= 6
+    monkeypatch.setattr(Dino, "after_step", pause)
+    training.train(settings, results, "toy", device="cpu", deadline=time.time() + 3600)
+    resumed, log = outcome(tmp_path / "a")
+    assert [entry["step"] for entry in log] == list(range(1, STEPS + 1))
+    whole, _ = run(tmp_path / "b")
+    assert closest(resumed, whole) == 0.0
+
+
+def test_the_margin_grows_with_what_a_checkpoint_takes():
+    watch = interruption.Watch(time.time() + 100)
+    assert not watch.asked
+    watch.saving_took(10.0)
+    assert not watch.asked
+    watch.saving_took(30.0)
+    assert watch.asked
+    assert not interruption.Watch().asked
+
+
+def test_a_batch_in_passes_learns_what_a_whole_one_does(toy_set, tmp_path):
+    """DINO's centre, mean loss and gradient are those of the whole batch, but for rounding."""
+    changes = {"augmentation": {"mix_probability": 0.0}, "drop_path": 0.0}
+    whole, whole_log = run(tmp_path / "whole", **changes)
+    parts, parts_log = run(tmp_path / "parts", **changes, micro_batch=3)
+    assert closest(whole, parts) < 2e-4
+    for one, other in zip(whole_log, parts_log, strict=True):
+        assert one["batch"] == other["batch"]
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert other["center_norm"] == pytest.approx(one["center_norm"], abs=1e-4)
+
+
+def asked_at(step: int):
+    """A Watch that is asked at the so-manieth look."""
+    looks = itertools.count(1)
+    return lambda watch: next(looks) >= step
+
+
+def test_what_only_saves_memory_does_not_start_a_training_anew(toy_set, tmp_path, monkeypatch):
+    whole, _ = run(tmp_path / "whole")
+    with monkeypatch.context() as stopped, pytest.raises(SystemExit):
+        stopped.setattr(interruption.Watch, "asked", property(asked_at(7)))
+        run(tmp_path / "a")
+    assert len(history.read(tmp_path / "a/toy/log.jsonl")) == 7
+    resumed, log = run(tmp_path / "a", activation_checkpointing=True)
+    assert closest(whole, resumed) == 0.0
+    assert [entry["step"] for entry in log] == list(range(1, STEPS + 1))
+
+
+def test_every_setting_and_its_source_lie_beside_the_model(toy_set, tmp_path):
+    run(tmp_path, recipe="auto", seed=5)
+    written = json.loads((tmp_path / "toy/recipe.json").read_text())
+    assert (written["experiment"], written["recipe"], written["windows"]) == ("toy", "auto", 40)
+    assert written["settings"]["seed"] == {"value": 5, "from": "the configuration"}
+    momentum = written["settings"]["dino.teacher_momentum"]
+    assert momentum["value"] == 0.98 and momentum["from"].startswith("recipe for 40 windows: ")
+    held = backbone.read_metadata(tmp_path / "toy/model.safetensors").experiment
+    assert held["dino"]["teacher_momentum"] == 0.98
 
 
 def test_other_settings_start_anew_and_a_warm_start_takes_the_weights(toy_set, tmp_path, capsys):
@@ -442,6 +541,43 @@ def test_two_processes_from_stores_stop_when_asked_and_go_on(tmp_path):
     assert [entry["step"] for entry in entries] == list(range(1, 201))
     assert len(entries[0]["batch"]) == 16
     assert all(value.isfinite().all() for value in model.values())
+
+
+@pytest.mark.slow
+def test_two_nodes_meet_and_train_together(tmp_path):
+    """Two commands on this machine stand for two machines; one process learns what they learn."""
+    results = Results(tmp_path / "two")
+    codes, _ = song_windows(40, 0, SHAPE["mels"], SHAPE["frames"])
+    write_day(results, RecorderDay("AM01", "2021-05-24"), {4: 20, 5: 20}, codes=codes)
+    settings = settings_of(epochs=2, augmentation={"mix_probability": 0.0}, drop_path=0.0)
+    training_set.sample(settings, results)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = (
+        "import sys; from pathlib import Path; from dawnchorus import config;"
+        "from dawnchorus.results import Results; from dawnchorus.learning.training import train;"
+        "from dawnchorus.learning.launch import Nodes;"
+        "train(config.load(handed=[sys.argv[1]]), Results(Path(sys.argv[2])), 'toy',"
+        f" device='cpu', processes=1, nodes=Nodes(2, '127.0.0.1:{port}'))"
+    )
+    command = [sys.executable, "-c", program, settings.model_dump_json(), str(results.root)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    both = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for node in both:
+        said = node.communicate(timeout=180)[1]
+        assert node.returncode == 0, said
+    together, log = outcome(results.root)
+    assert [entry["step"] for entry in log] == list(range(1, 11))
+    shutil.copytree(results.root, tmp_path / "one")
+    shutil.rmtree(tmp_path / "one/toy")
+    training.train(settings, Results(tmp_path / "one"), "toy", device="cpu")
+    by_one, alone = outcome(tmp_path / "one")
+    assert [entry["batch"] for entry in log] == [entry["batch"] for entry in alone]
+    assert closest(together, by_one) < 2e-4
 
 
 # -- refused before anything starts -----------------------------------------------------------

@@ -67,7 +67,6 @@ PACE = {
 # The indices are a parameter of their own step alone; the spectrograms' command sees them, to make both
 # in one pass. They are only valid beside the spectrograms' settings, so no command sees them without.
 PASSED_ON = ("indices", "spectrogram")
-EXPERIMENT_PACE = ("checkpoint_minutes", "keep_checkpoints", "warm_start")
 
 
 def as_json(sections):
@@ -84,7 +83,7 @@ def pace():
     sections.update({section: everything[section] for section in PASSED_ON})
     sections["results"] = everything["results"]
     sections["experiments"] = {
-        name: {key: experiment[key] for key in EXPERIMENT_PACE}
+        name: {key: experiment[key] for key in settings_reader.PACE}
         for name, experiment in everything["experiments"].items()
     }
     return as_json(sections)
@@ -98,7 +97,8 @@ def settings_of(*sections, experiments=()):
     """The settings that a step depends on, as the JSON its command takes.
 
     A changed value changes this text, and the dry run says which job it concerns. A single key of
-    a section is named ``section.key``.
+    a section is named ``section.key``. Of an experiment it is what the configuration says; the rest
+    comes from its recipe, which does not change while the training set stands.
     """
     everything = SETTINGS.model_dump(mode="json")
     chosen = {}
@@ -113,8 +113,10 @@ def settings_of(*sections, experiments=()):
         chosen["experiments"] = {
             name: {
                 key: value
-                for key, value in everything["experiments"][name].items()
-                if key not in EXPERIMENT_PACE
+                for key, value in settings_reader.as_written(
+                    SETTINGS.experiments[name]
+                ).items()
+                if key not in settings_reader.PACE
             }
             for name in experiments
         }

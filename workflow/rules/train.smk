@@ -1,5 +1,12 @@
-# One experiment's backbone. Checkpoints and log.jsonl lie beside the model and are not outputs:
-# Snakemake removes outputs before it runs a job again, and the training must go on from them.
+# One experiment's backbone, each under its own resources. Checkpoints and log.jsonl lie beside the model
+# and are not outputs: Snakemake removes outputs before it runs a job again, and the training must go
+# on from them. A job whose time is nearly up saves and ends with status 75: the next try goes on.
+def of_training(key):
+    return lambda wildcards: getattr(
+        SETTINGS.experiments[wildcards.experiment].resources, key
+    )
+
+
 rule train_experiment:
     input:
         windows=RESULTS.training_windows,
@@ -10,13 +17,14 @@ rule train_experiment:
         RESULTS.root / "logs" / "train" / "{experiment}.log",
     benchmark:
         RESULTS.root / "benchmarks" / "train" / "{experiment}.tsv"
+    retries: 3
     conda:
         "../../envs/learning.yaml"
-    threads: 16
+    threads: of_training("threads")
     resources:
-        mem_mb=24000,
-        runtime=720,
-        gpu=1,
+        mem_mb=of_training("memory_mb"),
+        runtime=of_training("runtime_minutes"),
+        gpu=of_training("gpus"),
         # Of one node; 0 is one per GPU. On a machine without: one per core trains fastest.
         processes=0,
     params:
@@ -24,4 +32,5 @@ rule train_experiment:
     shell:
         "dawnchorus train --settings {params.settings:q}"
         " --experiment {wildcards.experiment}"
-        " --processes {resources.processes} > {log:q} 2>&1"
+        " --processes {resources.processes}"
+        " --time-limit {resources.runtime} > {log:q} 2>&1"

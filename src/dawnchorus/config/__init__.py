@@ -3,8 +3,16 @@
 In: YAML files and overrides, or the JSON that a rule hands to its command. Out: :class:`Settings`.
 """
 
-from dawnchorus.config.experiments import Augmentation, Dino, Experiment, Photographic
+from dawnchorus.config.experiments import (
+    PACE,
+    Augmentation,
+    Dino,
+    Experiment,
+    Photographic,
+    TrainingResources,
+)
 from dawnchorus.config.reading import load, read_values, validate
+from dawnchorus.config.recipes import Recipe, as_written, resolve
 from dawnchorus.config.reference import schema
 from dawnchorus.config.section import Section
 from dawnchorus.config.sections import (
@@ -23,6 +31,7 @@ from dawnchorus.config.sections import (
 )
 
 __all__ = [
+    "PACE",
     "RESERVED_NAMES",
     "Attention",
     "Audio",
@@ -36,12 +45,16 @@ __all__ = [
     "Indices",
     "Photographic",
     "Projection",
+    "Recipe",
     "Section",
     "Settings",
     "Spectrogram",
+    "TrainingResources",
     "TrainingSet",
+    "as_written",
     "load",
     "read_values",
+    "resolve",
     "schema",
     "validate",
 ]

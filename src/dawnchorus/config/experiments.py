@@ -11,6 +11,20 @@ from pydantic import Field, field_validator
 
 from dawnchorus.config.section import Positive, Section, Share
 
+PACE = frozenset(
+    {
+        "checkpoint_minutes",
+        "keep_checkpoints",
+        "warm_start",
+        "compile",
+        "micro_batch",
+        "activation_checkpointing",
+        "resources",
+    }
+)
+"""Keys of an experiment that say how and where it is trained, not what comes of it: a training goes
+on from its checkpoint when they change, and a finished one is not done again."""
+
 
 def ordered(span: tuple[float, float]) -> tuple[float, float]:
     """See that a span of shares has something in it."""
@@ -120,9 +134,25 @@ class Dino(Section):
     """Epochs in which the last layer does not learn."""
 
 
+class TrainingResources(Section):
+    """What the workflow asks the scheduler for when it trains this experiment."""
+
+    gpus: Annotated[int, Field(ge=0)] = 1
+    """GPUs of one node: one process on each."""
+    threads: Positive = 16
+    memory_mb: Positive = 24_000
+    runtime_minutes: Positive = 720
+    """Time limit of one job. A minute before it is up, the training saves and ends; it is started
+    again and goes on."""
+
+
 class Experiment(Section):
     """One trained output space: method x backbone x recipe."""
 
+    recipe: Literal["auto", "1e3", "1e4", "1e5", "1e6", "1e7", "seed2022", "none"] = "auto"
+    """Where the values come from that are not named here: a recipe for the size of the training set
+    (``auto``) or for a size of your choice, the poster's own training, or nothing but the defaults
+    of this page. ``dawnchorus train --show-recipe`` prints them with their reasons."""
     method: Literal["dino"] = "dino"
     """Joint-embedding method."""
     backbone: Literal["vit_nano", "vit_tiny", "vit_small", "vit_base"] = "vit_small"
@@ -146,11 +176,20 @@ class Experiment(Section):
     precision: Literal["bf16", "fp32"] = "bf16"
     """Of the forward pass; losses, the teacher's average and the centre are float32 always."""
     seed: Annotated[int, Field(ge=0)] = 0
+    compile: bool = False
+    """Have torch compile the networks' blocks: faster on a GPU, after a minute or two."""
+    micro_batch: Positive | None = None
+    """Windows per process and pass at most, where a process's share of a batch does not fit into its
+    memory; the gradients of the passes add up. Statistics over the batch (VICReg's, KoLeo's,
+    Sinkhorn's) are those of a pass."""
+    activation_checkpointing: bool = False
+    """Keep no activations within the blocks but compute them twice: less memory, more time."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     """Time between checkpoints (one more at the end of every epoch)."""
     keep_checkpoints: Positive = 2
     warm_start: bool = False
     """Start from the last checkpoint of the training before, if there is one."""
+    resources: TrainingResources = TrainingResources()
     dino: Dino = Dino()
     augmentation: Augmentation = Augmentation()
     input: Literal["level", "contrast"] = "level"

@@ -1,8 +1,8 @@
 """Training a backbone without labels: the loop.
 
 In: the frozen training set and an experiment's settings. Out: ``{experiment}/model.safetensors``
-(the backbone and how to use it), ``{experiment}/log.jsonl`` (:mod:`dawnchorus.learning.history`)
-and checkpoints (:mod:`dawnchorus.learning.checkpoint`), from which the same training goes on at the
+(the backbone and how to use it), ``{experiment}/recipe.json`` (every setting, and where it comes
+from), ``{experiment}/log.jsonl`` (:mod:`dawnchorus.learning.history`) and checkpoints (:mod:`dawnchorus.learning.checkpoint`), from which the same training goes on at the
 exact batch. With other settings or another training set it starts anew.
 
 A step depends on the weights, the seed, the step's number and the process's, and on nothing else;
@@ -11,23 +11,35 @@ so an interrupted training ends where an uninterrupted one does.
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dawnchorus import __version__
-from dawnchorus.config import Experiment, Settings
+from dawnchorus.config import PACE, Experiment, Recipe, Settings, resolve
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.learning import augment, backbone, checkpoint, feed, history, launch, training_set
+from dawnchorus.learning import (
+    acceleration,
+    augment,
+    backbone,
+    checkpoint,
+    feed,
+    history,
+    launch,
+    training_set,
+)
 from dawnchorus.learning.interruption import GoOnLater, Watch
-from dawnchorus.learning.method import Method, decays
+from dawnchorus.learning.method import Figures, Method, decays
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.sampler import EpochSampler
@@ -35,15 +47,13 @@ from dawnchorus.learning.scale import Scale, measured
 from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
 from dawnchorus.learning.training_set import FrozenSet
 from dawnchorus.progress import counting
-from dawnchorus.results import ExperimentResults, Results, fingerprint
+from dawnchorus.results import ExperimentResults, Results, fingerprint, publishing
 
 LINES_PER_EPOCH = 50
 """Logged steps per epoch, at most."""
 BAD_STEPS_IN_A_ROW = 3
 """After so many steps that could not be taken, the training ends with an error."""
 ADAM_BETAS = (0.9, 0.999)
-WITHOUT_EFFECT = {"keep_checkpoints", "checkpoint_minutes", "warm_start"}
-"""Settings that do not change the course of a training: a checkpoint stays good when they change."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Plan:
     """All that decides the course of a training, checked before anything heavy starts."""
 
     name: str
-    experiment: Experiment
+    recipe: Recipe
     frozen: FrozenSet
     mels: int
     frames: int
@@ -59,9 +69,14 @@ class Plan:
     clock: Clock
 
     @property
+    def experiment(self) -> Experiment:
+        """The settings, none of them open."""
+        return self.recipe.experiment
+
+    @property
     def lineage(self) -> str:
         """Fingerprint of all that decides the course of the training."""
-        decisive = self.experiment.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+        decisive = self.experiment.model_dump(mode="json", exclude={*PACE, "recipe"})
         return fingerprint([decisive, self.frozen.fingerprint, self.mels, self.frames])[:16]
 
 
@@ -74,17 +89,19 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
         If the training set is missing or smaller than a batch, the window does not divide into
         patches, or the batch does not divide among the processes.
     """
-    wanted, shape = settings.experiment(experiment), settings.spectrogram
+    written, shape = settings.experiment(experiment), settings.spectrogram
     key = f"experiments.{experiment}.batch_size"
-    backbone.check_shape(wanted.patch, shape.mels, shape.frames)
+    backbone.check_shape(written.patch, shape.mels, shape.frames)
+    frozen = training_set.open_frozen(results)
+    windows = frozen.table.height
+    recipe = resolve(written, windows + frozen.lost)
+    wanted = recipe.experiment
     if wanted.batch_size % processes:
         raise DawnChorusError(
             f"{wanted.batch_size} windows do not divide among {processes} processes",
             key,
             f"take a multiple of {processes}",
         )
-    frozen = training_set.open_frozen(results)
-    windows = frozen.table.height
     if windows < wanted.batch_size:
         raise DawnChorusError(
             f"{wanted.batch_size} windows are more than the {windows} of the training set",
@@ -93,7 +110,7 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
         )
     sampler = EpochSampler(windows, wanted.batch_size, wanted.seed)
     clock = Clock.of(windows, wanted.batch_size, wanted.epochs)
-    return Plan(experiment, wanted, frozen, shape.mels, shape.frames, sampler, clock)
+    return Plan(experiment, recipe, frozen, shape.mels, shape.frames, sampler, clock)
 
 
 def train(
@@ -103,6 +120,8 @@ def train(
     *,
     device: str = "auto",
     processes: int = 1,
+    nodes: launch.Nodes = launch.ONE_NODE,
+    deadline: float | None = None,
 ) -> dict[str, Any]:
     """Train an experiment to its end, from its last checkpoint if there is one.
 
@@ -117,6 +136,10 @@ def train(
     processes : int
         Processes on this machine; 0 is one per GPU. More than one are started with torchrun; under
         torchrun already (``RANK`` is set), this process joins the others and the number is theirs.
+    nodes : Nodes
+        The machines that train together, if there are several.
+    deadline : float, optional
+        When the job's time is up, in seconds of the UNIX clock.
 
     Returns
     -------
@@ -128,20 +151,23 @@ def train(
     DawnChorusError
         If the settings do not fit the training set, or the loss is not finite again and again.
     GoOnLater
-        (a SystemExit with status 75) after SIGTERM, when the checkpoint is written.
+        (a SystemExit with status 75) after SIGTERM, or when the time is nearly up, and the
+        checkpoint is written.
     """
     processes = processes or gpus(device)
-    if processes > 1 and not under_torchrun():
-        plan(settings, results, experiment, processes)
-        launch.torchrun(settings, results, experiment, device, processes)
-        return _summary(plan(settings, results, experiment, processes))
+    if processes * nodes.count > 1 and not under_torchrun():
+        course = plan(settings, results, experiment, processes * nodes.count)
+        launch.torchrun(settings, results, experiment, device, processes, nodes, deadline)
+        return _summary(course)
     with joined(device) as ranks, torch.random.fork_rng():
         course = plan(settings, results, experiment, ranks.world)
-        _run(course, results.experiment(experiment), ranks)
+        _run(course, results.experiment(experiment), ranks, deadline)
         return _summary(course)
 
 
-def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa: PLR0915 - top to bottom
+def _run(  # noqa: PLR0915 - top to bottom
+    course: Plan, paths: ExperimentResults, ranks: Ranks, deadline: float | None
+) -> None:
     experiment, clock, sampler = course.experiment, course.clock, course.sampler
     seed = experiment.seed
 
@@ -151,11 +177,17 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
     method.to(ranks.device).train()
     optimizer = _optimizer(method)
     step, generation, skipped = _resume(course, paths, method, optimizer, ranks)
+    if experiment.activation_checkpointing:
+        acceleration.checkpoint_activations(method)
+    if experiment.compile:
+        acceleration.compile_blocks(method)
     network: nn.Module = method
     if ranks.world > 1:
-        network = DistributedDataParallel(method, broadcast_buffers=False)
+        network = DistributedDataParallel(
+            method, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
     if ranks.first:
-        paths.root.mkdir(parents=True, exist_ok=True)
+        _write_recipe(course, paths.recipe)
         checkpoint.remove_leftovers(paths.checkpoints)
         history.cut(paths.log, step)
 
@@ -170,7 +202,7 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
     meter = history.Meter(paths.log, clock, LINES_PER_EPOCH, ranks)
     saved = time.monotonic()
     with (
-        Watch() as watch,
+        Watch(deadline) as watch,
         counting(
             f"training {course.name}", clock.total_steps, "steps", done=step, shown=ranks.first
         ) as done,
@@ -179,18 +211,13 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
             # Stochastic depth draws from torch's own generator: its state follows from the step.
             torch.manual_seed(augment.stream(seed, step, 1 + ranks.rank))
             rates = _set_rates(optimizer, experiment, clock, step)
-            views = augment.views(
-                batch, method.crops, experiment.augmentation, scale, (seed, step), ranks
-            )
-            with autocast:
-                loss, figures = network(views, step)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss, figures = _gradient(network, method, batch, course, scale, autocast, step, ranks)
             method.before_step(step)
             norm = _clip(method, experiment.clip_gradient)
 
             # All processes decide alike: on the mean loss, the common gradient, anyone's SIGTERM.
-            common = torch.stack([loss.detach(), norm, norm.new_tensor(float(watch.asked))])
+            common = torch.stack([loss, norm, norm.new_tensor(float(watch.asked))])
             mean_loss, gradient_norm, stop = ranks.mean(common).tolist()
             taken = math.isfinite(mean_loss) and math.isfinite(gradient_norm)
             if taken:
@@ -220,11 +247,13 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
             late = time.monotonic() - saved > 60 * experiment.checkpoint_minutes
             ends = step % clock.steps_per_epoch == 0 or step == clock.total_steps
             if late or ends or stop:
+                writing = time.monotonic()
                 if ranks.first:
                     lineage = paths.checkpoints / course.lineage
                     at = checkpoint.Position(step, generation, skipped)
                     checkpoint.save(lineage, at, method, optimizer, experiment.keep_checkpoints)
                 saved = time.monotonic()
+                watch.saving_took(saved - writing)
             if stop and step < clock.total_steps:
                 ranks.wait()
                 ranks.say(f"{paths.checkpoints}: saved at step {step}; start again to go on")
@@ -234,6 +263,67 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
         backbone.save_model(paths.model, method.backbone.state_dict(), _metadata(course, scale))
         checkpoint.remove_others(paths.checkpoints, course.lineage)
     ranks.wait()
+
+
+def _gradient(
+    network: nn.Module,
+    method: Method,
+    codes: Tensor,
+    course: Plan,
+    scale: Scale,
+    autocast: torch.autocast,
+    step: int,
+    ranks: Ranks,
+) -> tuple[Tensor, Figures]:
+    """Add up the gradients of this process's windows, pass by pass.
+
+    Returns
+    -------
+    loss : Tensor
+        Float32, of this process's windows.
+    figures : dict of Tensor
+        The method's, averaged over the passes.
+    """
+    experiment, here = course.experiment, codes.shape[0]
+    parts = list(acceleration.passes(here, experiment.micro_batch))
+    loss = torch.zeros((), device=ranks.device)
+    figures: Figures = {}
+    for number, part in enumerate(parts):
+        views = augment.views(
+            codes[part],
+            method.crops,
+            experiment.augmentation,
+            scale,
+            (experiment.seed, step),
+            ranks,
+            batch=experiment.batch_size,
+            first=part.start,
+        )
+        weight = (part.stop - part.start) / here
+        # Processes exchange their gradients once, after the last pass.
+        more = isinstance(network, DistributedDataParallel) and number < len(parts) - 1
+        with cast(DistributedDataParallel, network).no_sync() if more else nullcontext():
+            with autocast:
+                part_loss, part_figures = network(views, step)
+            (weight * part_loss).backward()
+        loss += weight * part_loss.detach()
+        for name, value in part_figures.items():
+            figures[name] = weight * value + figures.get(name, 0.0)
+    return loss, figures
+
+
+def _write_recipe(course: Plan, path: Path) -> None:
+    """Write every setting of the training and where it comes from."""
+    recipe = course.recipe
+    content = {
+        "experiment": course.name,
+        "recipe": recipe.experiment.recipe,
+        "windows": recipe.windows,
+        "settings": recipe.table(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with publishing(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _training_windows(course: Plan, ranks: Ranks) -> tuple[NDArray[np.uint8], Scale]:
@@ -259,7 +349,7 @@ def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
         input=scale.input,
         spectrograms=course.frozen.spectrograms,
         training_set=course.frozen.fingerprint,
-        experiment=experiment.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+        experiment=experiment.model_dump(mode="json", exclude={*PACE, "recipe"}),
         version=__version__,
     )
 

@@ -107,6 +107,12 @@ def sample(
     return receipt
 
 
+def windows_drawn(settings: Settings, results: Results) -> int:
+    """Windows in the training set; before it is drawn, as many as are to be drawn."""
+    standing = _standing(results)
+    return settings.training_set.windows if standing is None else int(standing["windows"])
+
+
 def pool(results: Results) -> list[RecorderDay]:
     """Return the recorder-days that the training set was drawn from, sorted."""
     return [RecorderDay(*day) for day in read_receipt(results.training_receipt)["pool"]]

@@ -7,11 +7,14 @@ error is one line on standard error and exit status 1.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from dawnchorus import config
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.learning.interruption import GoOnLater
+from dawnchorus.learning.launch import ENDING
 from dawnchorus.learning.training import train
 from dawnchorus.results import Results
 
@@ -31,10 +34,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", required=True, type=Path)
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--deadline", type=float, help="when the time is up, UNIX seconds")
     given = parser.parse_args(arguments)
     try:
         settings = config.load(handed=[given.settings])
-        train(settings, Results(given.results), given.experiment, device=given.device)
+        train(
+            settings,
+            Results(given.results),
+            given.experiment,
+            device=given.device,
+            deadline=given.deadline,
+        )
+    except GoOnLater:
+        if ending := os.environ.get(ENDING):
+            Path(ending).touch()
+        raise
     except DawnChorusError as error:
         print(f"dawnchorus: {error}", file=sys.stderr)
         return 1
