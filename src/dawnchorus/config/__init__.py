@@ -3,7 +3,15 @@
 In: YAML files and overrides, or the JSON that a rule hands to its command. Out: :class:`Settings`.
 """
 
-from dawnchorus.config.experiments import Augmentation, Dino, Experiment
+from dawnchorus.config.experiments import (
+    Augmentation,
+    Dino,
+    Experiment,
+    Input,
+    Patch,
+    Pooling,
+    Vicreg,
+)
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.reference import schema
 from dawnchorus.config.section import Section
@@ -34,11 +42,15 @@ __all__ = [
     "Evaluation",
     "Experiment",
     "Indices",
+    "Input",
+    "Patch",
+    "Pooling",
     "Projection",
     "Section",
     "Settings",
     "Spectrogram",
     "TrainingSet",
+    "Vicreg",
     "load",
     "read_values",
     "schema",

@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dawnchorus.config import Augmentation
+from dawnchorus.config import Augmentation, Patch
+from dawnchorus.learning.networks import sides
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.scale import Scale
 
@@ -51,16 +52,22 @@ class Crop:
     time_share: Share
 
     @classmethod
-    def of(cls, mels: int, frames: int, patch: int, mel_share: Share, time_share: Share) -> Crop:
+    def of(cls, mels: int, frames: int, patch: Patch, mel_share: Share, time_share: Share) -> Crop:
         """Crop of a window, resized to the largest it may be, in whole patches.
 
         So sound is hardly ever shrunk, and no detail lost to it; small crops are cheap.
         """
 
-        def side(size: int, largest: float) -> int:
+        def side(size: int, largest: float, patch: int) -> int:
             return max(1, round(size * largest / patch)) * patch
 
-        return cls(side(mels, mel_share[1]), side(frames, time_share[1]), mel_share, time_share)
+        high, wide = sides(patch)
+        return cls(
+            side(mels, mel_share[1], high),
+            side(frames, time_share[1], wide),
+            mel_share,
+            time_share,
+        )
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ def views(
 
     Returns
     -------
-    list of Tensor of float32, shape (b, 1, crop.mels, crop.frames)
+    list of Tensor of float32, shape (b, channels, crop.mels, crop.frames)
     """
     decibels = scale.decibels(codes)
     batch = codes.shape[0] * ranks.world
@@ -168,14 +175,15 @@ def view(decibels: Tensor, crop: Crop, drawn: Draw, scale: Scale) -> Tensor:
 
     Parameters
     ----------
-    decibels : Tensor of float32, shape (b, 1, mels, frames)
+    decibels : Tensor of float32, shape (b, channels, mels, frames)
+        From :meth:`Scale.decibels`.
     crop : Crop
     drawn : Draw
     scale : Scale
 
     Returns
     -------
-    Tensor of float32, shape (b, 1, crop.mels, crop.frames)
+    Tensor of float32, shape (b, channels, crop.mels, crop.frames)
         Normalised.
     """
     device = decibels.device
@@ -188,7 +196,7 @@ def view(decibels: Tensor, crop: Crop, drawn: Draw, scale: Scale) -> Tensor:
         partners, where = drawn.partner[rows].to(device), rows.to(device)
         other = _resample(decibels[partners], grid[where])
         out[where] = mix(out[where], other, drawn.mix_share[rows].to(device))
-    if scale.input == "level":  # above its own median, a louder window is the same window
+    if scale.hears_gain:
         out = out + column(drawn.gain, device)
     out = scale.normalised(out)
     hidden = masked(drawn.mel_masks, crop.mels, device)[:, None, :, None]
@@ -201,7 +209,7 @@ def mix(x: Tensor, y: Tensor, share: Tensor) -> Tensor:
 
     Parameters
     ----------
-    x, y : Tensor, shape (n, 1, mels, frames)
+    x, y : Tensor, shape (n, channels, mels, frames)
         Decibels.
     share : Tensor, shape (n,)
         ``a``, the power share of ``y``, in [0, 1).

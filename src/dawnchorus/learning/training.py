@@ -25,9 +25,19 @@ from torch.nn.parallel import DistributedDataParallel
 from dawnchorus import __version__
 from dawnchorus.config import Experiment, Settings
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.learning import augment, backbone, checkpoint, feed, history, launch, training_set
+from dawnchorus.learning import (
+    augment,
+    backbone,
+    checkpoint,
+    feed,
+    history,
+    launch,
+    networks,
+    optimizers,
+    training_set,
+)
 from dawnchorus.learning.interruption import GoOnLater, Watch
-from dawnchorus.learning.method import Method, decays
+from dawnchorus.learning.method import Method
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.sampler import EpochSampler
@@ -41,7 +51,6 @@ LINES_PER_EPOCH = 50
 """Logged steps per epoch, at most."""
 BAD_STEPS_IN_A_ROW = 3
 """After so many steps that could not be taken, the training ends with an error."""
-ADAM_BETAS = (0.9, 0.999)
 WITHOUT_EFFECT = {"keep_checkpoints", "checkpoint_minutes", "warm_start"}
 """Settings that do not change the course of a training: a checkpoint stays good when they change."""
 
@@ -71,17 +80,25 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
     Raises
     ------
     DawnChorusError
-        If the training set is missing or smaller than a batch, the window does not divide into
-        patches, or the batch does not divide among the processes.
+        If the training set is missing or smaller than a batch, the network does not take the
+        windows or has no such pooling, or the batch does not divide among the processes.
     """
     wanted, shape = settings.experiment(experiment), settings.spectrogram
     key = f"experiments.{experiment}.batch_size"
-    backbone.check_shape(wanted.patch, shape.mels, shape.frames)
+    _dimension(wanted, shape.mels, shape.frames)
     if wanted.batch_size % processes:
         raise DawnChorusError(
             f"{wanted.batch_size} windows do not divide among {processes} processes",
             key,
             f"take a multiple of {processes}",
+        )
+    least = METHODS[wanted.method].least_windows
+    if wanted.batch_size // processes < least:
+        raise DawnChorusError(
+            f"{wanted.method} needs {least} windows per process at least, and {processes} processes "
+            f"share {wanted.batch_size}",
+            key,
+            f"take at least {least * processes}",
         )
     frozen = training_set.open_frozen(results)
     windows = frozen.table.height
@@ -149,7 +166,8 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
     torch.manual_seed(augment.stream(seed))
     method = METHODS[experiment.method](experiment, course.mels, course.frames, clock, ranks)
     method.to(ranks.device).train()
-    optimizer = _optimizer(method)
+    networks.synchronised(method, ranks)
+    optimizer = optimizers.build(experiment.optimizer, method)
     step, generation, skipped = _resume(course, paths, method, optimizer, ranks)
     network: nn.Module = method
     if ranks.world > 1:
@@ -182,6 +200,7 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
             views = augment.views(
                 batch, method.crops, experiment.augmentation, scale, (seed, step), ranks
             )
+            method.start_step(step)
             with autocast:
                 loss, figures = network(views, step)
             optimizer.zero_grad(set_to_none=True)
@@ -196,6 +215,8 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
             if taken:
                 optimizer.step()
                 method.after_step(step)
+            else:
+                method.undo_step(step)
             skipped = 0 if taken else skipped + 1
 
             meter.log(
@@ -264,23 +285,6 @@ def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
     )
 
 
-def _optimizer(method: Method) -> torch.optim.AdamW:
-    """AdamW in two groups: what weight decay applies to, and biases and norms."""
-    learned = list(method.learned())
-    return torch.optim.AdamW(
-        [
-            {"params": [value for name, value in learned if decays(name, value)], "decay": True},
-            {
-                "params": [value for name, value in learned if not decays(name, value)],
-                "decay": False,
-            },
-        ],
-        lr=0.0,
-        betas=ADAM_BETAS,
-        fused=True,
-    )
-
-
 def _set_rates(
     optimizer: torch.optim.Optimizer, experiment: Experiment, clock: Clock, step: int
 ) -> dict[str, float]:
@@ -338,6 +342,12 @@ def _summary(course: Plan) -> dict[str, Any]:
         "steps": course.clock.total_steps,
         "epochs": experiment.epochs,
         "windows": course.frozen.table.height,
-        "dimension": backbone.dimension(experiment.backbone, experiment.pooling),
+        "dimension": _dimension(experiment, course.mels, course.frames),
         "lineage": course.lineage,
     }
+
+
+def _dimension(experiment: Experiment, mels: int, frames: int) -> int:
+    """Length of an embedding; raises what is wrong with backbone, patch or pooling."""
+    seen = backbone.outline(experiment.backbone, experiment.patch, mels, frames)
+    return backbone.dimension(seen, experiment.pooling)
