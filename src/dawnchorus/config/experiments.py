@@ -214,7 +214,7 @@ class Experiment(Section):
         if isinstance(patch, list | tuple):
             whole = [side for side in patch if isinstance(side, int) and side > 0]
             if len(patch) == len(whole) == 2:
-                return whole[0] if whole[0] == whole[1] else tuple(whole)
+                return whole[0] if whole in ([8, 8], [16, 16]) else tuple(whole)
         elif patch in (8, 16):
             return patch
         raise ValueError("take 8, 16, or [mel rows, frames]")

@@ -130,6 +130,13 @@ def put_state(
         # JSON has no tuples.
         group.update({k: tuple(v) if isinstance(v, list) else v for k, v in held.items()})
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    # It gives moments the kind of number of their parameters; they are to be as they were.
+    ordered = [value for group in optimizer.param_groups for value in group["params"]]
+    for number, held in state.items():
+        here = optimizer.state[ordered[number]]
+        for moment, value in held.items():
+            if isinstance(value, Tensor):
+                here[moment] = value.to(here[moment].device, copy=True)
 
 
 def _names(optimizer: torch.optim.Optimizer, method: Method) -> dict[int, str]:
