@@ -10,8 +10,9 @@ Level keeps it: the scene.
 Where both are seen, a window on its way through the augmentations is its level beside its noise
 floor (the median of each band, the same in all frames); contrast is taken at the very end, as the
 difference. So whatever is done to both alike is right for both: a crop is above the floor of its
-whole window, not of what the crop shows; the floor of a mix is the mix of the floors; a gain
-changes the level and not the contrast.
+whole window, not of what the crop shows; the floor of a mix is the mix of the floors (the median of
+two equal noises together is up to 1 dB higher, as they fill each other's gaps); a gain changes the
+level and not the contrast.
 """
 
 from __future__ import annotations
