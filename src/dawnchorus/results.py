@@ -125,6 +125,14 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def set_aside_because(path: Path) -> str | None:
+    """Return why a step found nothing to do, as its receipt says; None if it did, or did not run."""
+    if not path.exists():
+        return None
+    receipt = read_receipt(path)
+    return str(receipt.get("reason")) if receipt.get("verdict") == SET_ASIDE else None
+
+
 def write_receipt(path: Path, receipt: Mapping[str, Any]) -> None:
     """Publish a receipt: JSON with sorted keys, the same bytes for the same content."""
     write_text(path, json.dumps(receipt, indent=1, sort_keys=True, default=str) + "\n")

@@ -236,3 +236,53 @@ def test_clusters_of_another_model(season: Season) -> None:
     season.add_model(seed=9)
     with pytest.raises(DawnChorusError, match="another model"):
         attend(season.settings, season.results, EXPERIMENT)
+
+
+def test_a_network_without_attention_is_no_failure(
+    season: Season, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that follows says why in its place: evaluation, figure, export; and nothing is stale."""
+    from dawnchorus.evaluation.attention import attention_figures
+    from dawnchorus.explorer.export import export_tables
+    from dawnchorus.report.attention import draw_attention
+
+    attend(season.settings, season.results, EXPERIMENT)
+    season.add_model(backbone="resnet10t", pooling="mean")
+    for day in DAYS:
+        embed_day(season.settings, season.results, EXPERIMENT, day)
+    fit(season.settings, season.results, EXPERIMENT)
+    receipt = attend(season.settings, season.results, EXPERIMENT)
+    reason = "resnet10t has no attention of a class token: nothing to show"
+    assert (receipt["verdict"], receipt["reason"]) == ("set aside", reason)
+    assert (receipt["windows"], receipt["heads"], receipt["boxes"]) == (0, 0, 0)
+    assert reason in capsys.readouterr().err
+    assert [path.name for path in season.paths.attention.iterdir()] == ["attention.json"]
+    assert attend(season.settings, season.results, EXPERIMENT) == receipt
+    annotated = pl.DataFrame({"song": [True], "low_hz": [1.0], "high_hz": [2.0]})
+    notes = {
+        one.note
+        for one in attention_figures(season.settings, season.results, EXPERIMENT, annotated)
+    }
+    assert notes == {reason}
+    draw_attention(season.results, EXPERIMENT, tmp_path / "attention.png")
+    assert (tmp_path / "attention.png").stat().st_size > 1000
+    with pytest.raises(DawnChorusError, match=reason):
+        export_tables(season.settings, season.results, tmp_path / "out", "boxes", EXPERIMENT)
+    season.add_model()  # and back again
+    for day in DAYS:
+        embed_day(season.settings, season.results, EXPERIMENT, day)
+    fit(season.settings, season.results, EXPERIMENT)
+    assert attend(season.settings, season.results, EXPERIMENT)["verdict"] == "ok"
+
+
+def test_patches_that_are_no_squares(season: Season) -> None:
+    season.add_model(patch=(8, 32))
+    for day in DAYS:
+        embed_day(season.settings, season.results, EXPERIMENT, day)
+    fit(season.settings, season.results, EXPERIMENT)
+    attend(season.settings, season.results, EXPERIMENT)
+    store = SpectrogramStore.open(season.results.spectrograms(DAYS[0]))
+    with xarray.open_zarr(season.paths.attention / "heads.zarr") as data:
+        assert (data.sizes["row"], data.sizes["column"]) == (4, 2)
+        assert data["low_hz"].values.tolist() == store.band_low[::8].tolist()
+        assert float(data["start_s"][1] - data["start_s"][0]) == pytest.approx(32 * 256 / 24_000)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dawnchorus.config import Settings, validate
-from dawnchorus.learning.backbone import ModelMetadata, build, save_model
+from dawnchorus.learning.backbone import ModelMetadata, save_model
 from dawnchorus.results import (
     OK,
     SET_ASIDE,
@@ -141,7 +141,7 @@ class Season:
         }
         metadata = ModelMetadata(**{**values, **changes})
         torch.manual_seed(seed)
-        module = build(metadata.backbone, metadata.patch, metadata.mels, metadata.frames)
+        module = metadata.build()
         save_model(self.paths.model, module.state_dict(), metadata)
         return metadata
 

@@ -275,3 +275,66 @@ def test_passes_of_a_batch_draw_what_the_whole_batch_would(world):
             for first in range(0, own.shape[0], 2)
         ]
         assert torch.equal(torch.cat(parts), whole[rank::world])
+
+
+def both_of(codes, crop, settings, seed=(0, 0)):
+    """Two-channel view, unscaled: level and contrast in decibels."""
+    scale = Scale(-120.0, 0.5, (0.0, 0.0), (1.0, 1.0), "level+contrast")
+    view = augment.views(codes, (crop,), settings, scale, seed, ALONE)[0]
+    assert view.shape[1:] == (2, crop.mels, crop.frames)
+    return view[:, 0], view[:, 1]
+
+
+def test_two_channels_are_the_same_crop_of_level_and_of_contrast():
+    """Above the floor of the whole window, also where a crop shows little of it."""
+    codes = random_codes(6)
+    level, contrast = both_of(codes, SMALL, PLAIN)
+    for found, seen in ((level, "level"), (contrast, "contrast")):
+        scale = Scale(-120.0, 0.5, 0.0, 1.0, seen)
+        alone = augment.views(codes, (SMALL,), PLAIN, scale, (0, 0), ALONE)[0][:, 0]
+        assert torch.allclose(found, alone, atol=1e-3)
+
+
+def test_a_gain_is_heard_in_the_level_and_not_in_the_contrast():
+    codes = random_codes(6)
+    settings = PLAIN.model_copy(update={"gain_db": 6.0})
+    plain, varied = both_of(codes, SMALL, PLAIN), both_of(codes, SMALL, settings)
+    gain = varied[0] - plain[0]
+    assert gain.abs().amax(dim=(1, 2)).gt(0.01).all()
+    assert torch.allclose(gain, gain.mean(dim=(1, 2), keepdim=True).expand_as(gain), atol=1e-3)
+    assert torch.allclose(varied[1], plain[1], atol=1e-3)
+
+
+def test_a_mix_is_above_the_mixed_floor():
+    """Against the definition: mix the whole windows, take the median of each band, subtract."""
+    settings = PLAIN.model_copy(update={"mix_probability": 1.0, "mix_share": 0.4})
+    generator = np.random.default_rng(0)
+    floor = generator.integers(60, 140, (8, 128, 1))
+    codes = torch.from_numpy(
+        np.clip(floor + generator.normal(0, 4, (8, 128, 256)), 0, 255).astype(np.uint8)
+    )
+    codes[:, 60:64, 100:130] += 60  # a song
+    level, contrast = both_of(codes, WHOLE, settings)
+    drawn = augment.draw(
+        settings, WHOLE, 256, 8, torch.Generator().manual_seed(augment.stream(0, 0, 0))
+    )
+    decibels = codes.float()[:, None] * 0.5 - 120.0
+    mixed = augment.mix(decibels, decibels[drawn.partner], drawn.mix_share)[:, 0]
+    assert torch.allclose(level, mixed, atol=1e-3)
+    wanted = mixed - mixed.median(dim=2, keepdim=True).values
+    assert (contrast - wanted).abs().max() < 0.7  # two noises together vary less than each
+    assert (contrast - wanted).abs().mean() < 0.2
+    assert contrast[:, 61, 110:120].mean() > 8  # the song is still there
+    assert contrast[:, 20].mean().abs() < 0.5
+
+
+def test_masks_hide_both_channels():
+    settings = PLAIN.model_copy(update={"frequency_masks": 1, "frequency_mask_mels": 40})
+    level, contrast = both_of(random_codes(20), WHOLE, settings)
+    hidden = (level == 0).all(dim=2)
+    assert hidden.any() and (contrast[hidden] == 0).all()
+
+
+def test_patches_of_two_sides():
+    crop = Crop.of(128, 256, (16, 4), (0.6, 0.7), (0.15, 0.2))
+    assert (crop.mels, crop.frames) == (96, 52)

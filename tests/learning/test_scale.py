@@ -60,3 +60,16 @@ def test_a_model_is_fed_as_it_was_trained():
     x = backbone.model_input(torch.from_numpy(stored), metadata)
     assert x.shape == (6, 1, 16, 33)
     assert (x.mean().item(), x.std(correction=0).item()) == pytest.approx((0, 1), abs=1e-4)
+
+
+def test_both_as_two_channels_are_each_as_alone():
+    stored = codes()
+    both = measured(stored, -120.0, 0.5, "level+contrast")
+    assert both.channels == 2
+    x = both.normalised(both.decibels(torch.from_numpy(stored)))
+    assert x.shape == (6, 2, 16, 33)
+    for channel, seen in enumerate(("level", "contrast")):
+        alone = measured(stored, -120.0, 0.5, seen)
+        assert (both.mean[channel], both.std[channel]) == (alone.mean, alone.std)
+        wanted = alone.normalised(alone.decibels(torch.from_numpy(stored)))
+        assert torch.allclose(x[:, channel], wanted[:, 0], atol=1e-5)

@@ -13,6 +13,9 @@ In: an experiment's model, the members of its clusters, the spectrogram stores. 
 - the receipt ``attention.json``.
 
 Attention is computed for the windows asked for and nowhere else: a season's maps are never stored.
+
+A network without attention (a convolutional one) is no failure: the receipt says so, with the verdict
+``set aside`` and no windows, and the rest is not there.
 """
 
 from __future__ import annotations
@@ -25,29 +28,34 @@ import polars as pl
 import torch
 import xxhash
 from numpy.typing import NDArray
-from timm.models.vision_transformer import VisionTransformer
 
 from dawnchorus.attention import output
 from dawnchorus.attention.heads import class_attention
 from dawnchorus.attention.masks import PatchGrid, large_enough, mass_mask, patch_boxes
-from dawnchorus.config import Attention, Settings
+from dawnchorus.config import Attention, Patch, Settings
 from dawnchorus.embedding.day import model_fingerprint
 from dawnchorus.embedding.encoder import device_named, one_thread_each
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.learning.backbone import ModelMetadata, load_model, model_input
+from dawnchorus.learning.backbone import ModelMetadata, load_model, model_input, read_metadata
+from dawnchorus.learning.networks import Backbone
 from dawnchorus.learning.training_set import find, load_codes
 from dawnchorus.progress import counting, say
 from dawnchorus.results import (
+    SET_ASIDE,
+    ExperimentResults,
     RecorderDay,
     Results,
     fingerprint,
     read_receipt,
+    withdraw,
     write_receipt,
 )
 from dawnchorus.spectrograms.store import SpectrogramStore
 
 READ_WINDOWS = 1024
 """Windows read at a time: 32 MB of codes."""
+OUTPUTS = ("heads.zarr", "windows.parquet", "boxes.parquet", "raven")
+"""What lies beside the receipt."""
 
 
 def central_windows(members: pl.DataFrame, per_cluster: int) -> pl.DataFrame:
@@ -90,7 +98,8 @@ def attend(
     Returns
     -------
     dict
-        The receipt: windows looked at, windows whose recording is gone, boxes.
+        The receipt: windows looked at, windows whose recording is gone, boxes. Its verdict is
+        ``set aside`` if the network has no attention.
 
     Raises
     ------
@@ -107,6 +116,14 @@ def attend(
             paths.clusters_receipt,
             f"run embed and `dawnchorus cluster --experiment {experiment}` again",
         )
+    metadata = read_metadata(paths.model)
+    inputs = {
+        "parameters": wanted.model_dump(),
+        "model": model,
+        "clusters": clusters["fingerprint"],
+    }
+    if not metadata.heads:
+        return _without_attention(paths, metadata, inputs)
     chosen = central_windows(pl.read_parquet(paths.members), wanted.windows_per_cluster)
     there = find(results, chosen) >= 0
     lost = int((~there).sum())
@@ -116,7 +133,7 @@ def attend(
     if not chosen.height:
         raise DawnChorusError("none of the members is in a spectrogram store", paths.members)
 
-    module, metadata = load_model(paths.model)
+    module, _ = load_model(paths.model)
     heads = _heads(module, metadata, results, chosen, settings.embedding.batch_size, device)
     masks = Masks.of(heads, wanted.mass)
     grid, boxes = _boxes(results, chosen, masks, metadata.patch, wanted)
@@ -135,11 +152,6 @@ def attend(
     output.write_table(paths.attention / "windows.parquet", chosen)
     output.write_table(paths.attention / "boxes.parquet", boxes)
     output.write_raven(paths.attention / "raven", boxes)
-    inputs = {
-        "parameters": wanted.model_dump(),
-        "model": model,
-        "clusters": clusters["fingerprint"],
-    }
     content = xxhash.xxh3_128(np.ascontiguousarray(heads, "<f4"))
     receipt = {
         "verdict": "ok",
@@ -154,8 +166,23 @@ def attend(
     return receipt
 
 
+def _without_attention(
+    paths: ExperimentResults, metadata: ModelMetadata, inputs: dict[str, Any]
+) -> dict[str, Any]:
+    """Say that there is nothing to see, and leave nothing behind from a network before."""
+    reason = f"{metadata.backbone} has no attention of a class token: nothing to show"
+    say(f"{paths.attention}: {reason}")
+    paths.attention_receipt.unlink(missing_ok=True)
+    for name in OUTPUTS:
+        withdraw(paths.attention / name)
+    nothing = {"verdict": SET_ASIDE, "reason": reason, "windows": 0, "heads": 0, "boxes": 0}
+    receipt = {**nothing, **inputs, "fingerprint": fingerprint([reason, inputs])}
+    write_receipt(paths.attention_receipt, receipt)
+    return receipt
+
+
 def _heads(
-    module: VisionTransformer,
+    module: Backbone,
     metadata: ModelMetadata,
     results: Results,
     chosen: pl.DataFrame,
@@ -165,7 +192,7 @@ def _heads(
     """Return the attention of each head to each patch, float32 (n, heads, rows, columns)."""
     device = device_named(device_name)
     module = module.to(device)
-    grid = (metadata.mels // metadata.patch, metadata.frames // metadata.patch)
+    grid = (metadata.outline.rows, metadata.outline.columns)
     heads = np.empty((chosen.height, metadata.heads, *grid), dtype=np.float32)
     with one_thread_each(), counting("attention", chosen.height, "windows") as advance:
         for first in range(0, chosen.height, READ_WINDOWS):
@@ -216,14 +243,14 @@ def _native_rates(results: Results, day: RecorderDay) -> dict[str, int]:
     return {one["recording"]: int(one["sample_rate"]) for one in read_receipt(path)["recordings"]}
 
 
-def _grid(results: Results, day: RecorderDay, patch: int) -> PatchGrid:
+def _grid(results: Results, day: RecorderDay, patch: Patch) -> PatchGrid:
     store = SpectrogramStore.open(results.spectrograms(day))
     hop = float(store.frame_time[1] - store.frame_time[0])
     return PatchGrid.of(store.band_low, store.band_high, store.frame_time, hop, patch)
 
 
 def _boxes(
-    results: Results, chosen: pl.DataFrame, masks: Masks, patch: int, wanted: Attention
+    results: Results, chosen: pl.DataFrame, masks: Masks, patch: Patch, wanted: Attention
 ) -> tuple[PatchGrid, pl.DataFrame]:
     """Return the patches of a window and the boxes of all windows, seconds in the recording."""
     days = {(row["recorder"], row["date"]) for row in chosen.select("recorder", "date").to_dicts()}

@@ -17,17 +17,18 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.learning.networks import Backbone
 
 
 @torch.inference_mode()
-def class_attention(module: VisionTransformer, x: Tensor) -> Tensor:
+def class_attention(module: Backbone, x: Tensor) -> Tensor:
     """Return the attention of the class token to the patches in the last block.
 
     Parameters
     ----------
     module : VisionTransformer
-        In evaluation mode.
-    x : Tensor, shape (n, 1, mels, frames)
+        In evaluation mode; another network is refused.
+    x : Tensor, shape (n, channels, mels, frames)
         What the network sees (:func:`dawnchorus.learning.backbone.model_input`).
 
     Returns
@@ -41,7 +42,7 @@ def class_attention(module: VisionTransformer, x: Tensor) -> Tensor:
     DawnChorusError
         If the network has no class token.
     """
-    if not module.has_class_token:
+    if not (isinstance(module, VisionTransformer) and module.has_class_token):
         raise DawnChorusError("the network has no class token whose attention could be shown")
     attention: Any = module.blocks[-1].attn
     seen: list[Tensor] = []

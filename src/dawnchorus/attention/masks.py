@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dawnchorus.config import Patch
+from dawnchorus.learning.networks import sides
+
 TOUCHING = np.ones((3, 3), dtype=np.int8)
 """Patches that meet at a corner belong together: a rising song leaves steps, not a line."""
 
@@ -119,7 +122,7 @@ class PatchGrid:
         band_high: ArrayLike,
         frame_time: ArrayLike,
         hop_seconds: float,
-        patch: int,
+        patch: Patch,
     ) -> PatchGrid:
         """Lay the patches over a window.
 
@@ -131,20 +134,22 @@ class PatchGrid:
             Middle of each frame, in seconds from the window's start.
         hop_seconds : float
             Time between frames. A frame stands for the hop around its middle.
-        patch : int
-            Side of a patch in mel rows and frames.
+        patch : int or tuple of int
+            Side of a patch, or its mel rows and frames.
         """
         low, high = np.asarray(band_low, np.float64), np.asarray(band_high, np.float64)
         middle = np.asarray(frame_time, np.float64)
-        if len(low) % patch or len(middle) % patch:
+        rows, columns = sides(patch)
+        if len(low) % rows or len(middle) % columns:
             raise ValueError(
-                f"{len(low)} mel rows and {len(middle)} frames are no multiple of a patch of {patch}"
+                f"{len(low)} mel rows and {len(middle)} frames are no multiple of a patch of "
+                f"{rows} x {columns}"
             )
         return cls(
-            low[::patch],
-            high[patch - 1 :: patch],
-            middle[::patch] - hop_seconds / 2,
-            middle[patch - 1 :: patch] + hop_seconds / 2,
+            low[::rows],
+            high[rows - 1 :: rows],
+            middle[::columns] - hop_seconds / 2,
+            middle[columns - 1 :: columns] + hop_seconds / 2,
         )
 
     def window_box(self, box: PatchBox) -> WindowBox:

@@ -8,8 +8,12 @@ from dawnchorus.config.experiments import (
     Augmentation,
     Dino,
     Experiment,
+    Input,
+    Patch,
     Photographic,
+    Pooling,
     TrainingResources,
+    Vicreg,
 )
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.recipes import Recipe, as_written, resolve
@@ -43,7 +47,10 @@ __all__ = [
     "Evaluation",
     "Experiment",
     "Indices",
+    "Input",
+    "Patch",
     "Photographic",
+    "Pooling",
     "Projection",
     "Recipe",
     "Section",
@@ -51,6 +58,7 @@ __all__ = [
     "Spectrogram",
     "TrainingResources",
     "TrainingSet",
+    "Vicreg",
     "as_written",
     "load",
     "read_values",

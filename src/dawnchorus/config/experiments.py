@@ -5,11 +5,26 @@ Every key has its default, its unit and its bounds here and nowhere else.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+import math
+import re
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dawnchorus.config.section import Positive, Section, Share
+
+Patch = int | tuple[int, int]
+"""Side of a square patch, or its mel rows and frames."""
+Input = Literal["level", "contrast", "level+contrast"]
+Pooling = Literal["cls", "mean", "max", "cls+max", "mean+max", "bands", "bands-mean+max"]
+OF_CLASS_TOKEN = ("cls", "cls+max")
+"""Poolings that need a class token: a convolutional network has none."""
+
+BACKBONES = ("vit_nano", "vit_tiny", "vit_small", "vit_base", "resnet50")
+CONVOLUTIONAL = r"\w*resne(t|xt)\w+"
+TRANSFORMER = r"(vit|deit3?)_\w+_patch\d+_\w+"
+"""How timm names them; whether it knows a name is seen when the network is built."""
 
 PACE = frozenset(
     {
@@ -105,7 +120,25 @@ class Augmentation(Section):
         return ordered(span)
 
 
-class Dino(Section):
+class Curve(NamedTuple):
+    """A number of a method's log, and the value it has if nothing is learned."""
+
+    key: str
+    title: str
+    nothing_learned: float
+    meaning: str
+
+
+class MethodSettings(Section):
+    """Settings of one joint-embedding method; stand in its own section of an experiment."""
+
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        """The two numbers of its log that tell best how it fares."""
+        raise NotImplementedError
+
+
+class Dino(MethodSettings):
     """DINO's own settings (Caron et al. 2021, arXiv:2104.14294)."""
 
     out_dim: Annotated[int, Field(ge=2)] = 32_768
@@ -133,6 +166,42 @@ class Dino(Section):
     freeze_last_layer_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs in which the last layer does not learn."""
 
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        """Loss and the teacher's entropy; both are ln(prototypes) for a uniform output."""
+        uniform = math.log(self.out_dim)
+        return (
+            Curve("loss", "loss (nat)", uniform, "uniform output"),
+            Curve("teacher_entropy", "entropy of the teacher (nat)", uniform, "uniform output"),
+        )
+
+
+class Vicreg(MethodSettings):
+    """VICReg's own settings (Bardes et al. 2021, arXiv:2105.04906)."""
+
+    expander_width: Annotated[int, Field(ge=2)] = 8192
+    """Dimensions of the embeddings that the loss sees, and of the expander's hidden layers; 2048 is
+    enough for batches up to 512."""
+    expander_layers: Positive = 3
+    """Linear layers of the expander; batch norm and ReLU between them."""
+    invariance: Annotated[float, Field(ge=0)] = 25.0
+    """Weight of the distance between the two views of a window."""
+    variance: Annotated[float, Field(ge=0)] = 25.0
+    """Weight of the hinge that keeps each dimension's deviation at 1."""
+    covariance: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of what dimensions have in common."""
+    epsilon: Annotated[float, Field(gt=0)] = 1e-4
+    """Added to the variance before its root is taken."""
+
+    @property
+    def curves(self) -> tuple[Curve, ...]:
+        """Loss and the hinge on the deviation, where all windows have one embedding."""
+        hinge = max(0.0, 1.0 - math.sqrt(self.epsilon))
+        return (
+            Curve("loss", "loss", self.variance * hinge, "collapsed"),
+            Curve("variance", "missing deviation per dimension", hinge, "collapsed"),
+        )
+
 
 class TrainingResources(Section):
     """What the workflow asks the scheduler for when it trains this experiment."""
@@ -153,19 +222,25 @@ class Experiment(Section):
     """Where the values come from that are not named here: a recipe for the size of the training set
     (``auto``) or for a size of your choice, the poster's own training, or nothing but the defaults
     of this page. ``dawnchorus train --show-recipe`` prints them with their reasons."""
-    method: Literal["dino"] = "dino"
-    """Joint-embedding method."""
-    backbone: Literal["vit_nano", "vit_tiny", "vit_small", "vit_base"] = "vit_small"
-    """Vision transformer: 64, 192, 384 or 768 dimensions (nano is for the demo and for tests)."""
-    patch: Literal[8, 16] = 16
-    """Side of a patch in mel rows and frames."""
+    method: Literal["dino", "vicreg"] = "dino"
+    """Joint-embedding method; its own settings are in the section of its name."""
+    backbone: str = "vit_small"
+    """Vision transformer `vit_nano` (64 dimensions, for the demo and for tests), `vit_tiny` (192),
+    `vit_small` (384), `vit_base` (768); convolutional network `resnet50` (2048); or timm's name of
+    another one (`vit_medium_patch16_gap_256`, `resnet18`)."""
+    patch: Patch = 16
+    """Patch of a transformer: 8, 16, or [mel rows, frames]. Crops are sized in whole patches; for a
+    convolutional network it is only that step."""
     drop_path: Share = 0.1
-    """Stochastic depth of the student."""
+    """Stochastic depth of the network that learns."""
     epochs: Annotated[float, Field(gt=0)] = 50
     batch_size: Annotated[int, Field(ge=2)] = 512
     """Windows per step over all processes together."""
+    optimizer: Literal["adamw", "lars"] = "adamw"
+    """AdamW; or LARS (arXiv:1708.03888), for large batches and convolutional networks: usual are
+    learning_rate 0.2, weight_decay and final_weight_decay 1e-6, clip_gradient 0."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    """AdamW learning rate for a batch of 256; scaled by batch_size / 256."""
+    """Learning rate for a batch of 256; scaled by batch_size / 256."""
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
     warmup_epochs: Annotated[float, Field(ge=0)] = 5.0
     """Epochs of linear warm-up; then a cosine to ``final_learning_rate``."""
@@ -190,10 +265,66 @@ class Experiment(Section):
     warm_start: bool = False
     """Start from the last checkpoint of the training before, if there is one."""
     resources: TrainingResources = TrainingResources()
+    koleo_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a term that pushes each window's features away from their nearest neighbour in the
+    batch (KoLeo, arXiv:1806.03198; 0.1 in DINOv2); 0 leaves it out."""
     dino: Dino = Dino()
+    vicreg: Vicreg = Vicreg()
     augmentation: Augmentation = Augmentation()
-    input: Literal["level", "contrast"] = "level"
-    """What the network sees: decibels as stored, or above the window's median in each mel band
-    (without the noise floor of place and recorder)."""
-    pooling: Literal["cls", "mean", "max", "cls+max"] = "cls"
-    """What of the last block becomes the embedding: the class token, or the patch tokens pooled."""
+    input: Input = "level"
+    """What the network sees: decibels as stored, above the window's median in each mel band
+    (without the noise floor of place and recorder), or both, as two channels."""
+    pooling: Pooling = "cls"
+    """What of the last block becomes the embedding: the class token (transformers only), mean or
+    maximum over the patches, one beside the other; `bands`: for each row of patches its mean over
+    time, one row beside the other (rows x width dimensions; `bands-mean+max`: and its maximum)."""
+
+    @field_validator("backbone")
+    @classmethod
+    def _a_backbone(cls, name: str) -> str:
+        if name not in BACKBONES and not re.fullmatch(f"{CONVOLUTIONAL}|{TRANSFORMER}", name):
+            near = difflib.get_close_matches(name, BACKBONES, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"{hint}take {', '.join(BACKBONES)}, or timm's name of a vision transformer or "
+                "residual network"
+            )
+        return name
+
+    @field_validator("patch", mode="before")
+    @classmethod
+    def _a_patch(cls, patch: Any) -> Any:
+        if isinstance(patch, list | tuple):
+            whole = [side for side in patch if isinstance(side, int) and side > 0]
+            if len(patch) == len(whole) == 2:
+                return whole[0] if whole in ([8, 8], [16, 16]) else tuple(whole)
+        elif patch in (8, 16):
+            return patch
+        raise ValueError("take 8, 16, or [mel rows, frames]")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Experiment:
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            another = isinstance(section, MethodSettings) and name != self.method
+            if another and section != type(section)():
+                raise ValueError(f"{name}: the method is {self.method}, these would not be used")
+        if self.pooling in OF_CLASS_TOKEN and re.fullmatch(CONVOLUTIONAL, self.backbone):
+            raise ValueError(
+                f"pooling: {self.pooling} needs a class token, {self.backbone} has none; "
+                "take mean, max, mean+max, bands or bands-mean+max"
+            )
+        if self.pooling.startswith("bands"):
+            variation = self.augmentation
+            for key in ("global_mel", "local_mel"):
+                if getattr(variation, key)[1] < 1.0:
+                    raise ValueError(
+                        f"augmentation.{key}: pooling {self.pooling} needs crops of all rows; "
+                        "let it end at 1.0"
+                    )
+        return self
+
+    @property
+    def own(self) -> MethodSettings:
+        """The settings of its method."""
+        return getattr(self, self.method)

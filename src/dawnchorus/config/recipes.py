@@ -15,8 +15,10 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from dawnchorus.config.experiments import Experiment
+from dawnchorus.errors import DawnChorusError
 
 IN_THE_CONFIGURATION = "the configuration"
 AT_EVERY_SIZE = "the default at every size"
@@ -59,6 +61,11 @@ def resolve(experiment: Experiment, windows: int) -> Recipe:
         As validated; what was written in the configuration stands above the recipe.
     windows : int
         Size of the training set.
+
+    Raises
+    ------
+    DawnChorusError
+        If what the recipe sets and what the configuration says do not go together.
     """
     written = experiment.model_dump(exclude_unset=True)
     proposed = dict(_proposed(experiment, windows))
@@ -67,7 +74,16 @@ def resolve(experiment: Experiment, windows: int) -> Recipe:
         _put(values, key, value)
     for key, value in _leaves(written):
         _put(values, key, value)
-    resolved = Experiment.model_validate(values)
+    try:
+        resolved = Experiment.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"])) or "settings"
+        raise DawnChorusError(
+            f"{key}: {problem['msg'].removeprefix('Value error, ')}",
+            f"recipe {experiment.recipe} with the configuration's own values",
+            "take another recipe, or change what the configuration says",
+        ) from None
 
     in_configuration = {key for key, _ in _leaves(written)}
     sources = {}

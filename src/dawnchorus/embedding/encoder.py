@@ -17,10 +17,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.models.vision_transformer import VisionTransformer
 
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.backbone import ModelMetadata, features, load_model, model_input
+from dawnchorus.learning.networks import Backbone
 
 READ_WINDOWS = 1024
 """Windows read at a time at least: a spectrogram store's shard, so that its index is read once."""
@@ -81,7 +81,7 @@ class Network:
 
     Parameters
     ----------
-    module : VisionTransformer
+    module : VisionTransformer or ResNet
         In evaluation mode; moved to ``device``.
     metadata : ModelMetadata
     batch_size : int
@@ -93,7 +93,7 @@ class Network:
 
     def __init__(
         self,
-        module: VisionTransformer,
+        module: Backbone,
         metadata: ModelMetadata,
         *,
         batch_size: int,

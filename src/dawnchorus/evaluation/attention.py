@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from dawnchorus.config import Settings
 from dawnchorus.evaluation.bootstrap import NONE, Interval, interval, per_group
 from dawnchorus.evaluation.windows import recording_facts
-from dawnchorus.results import Results
+from dawnchorus.results import Results, set_aside_because
 from dawnchorus.spectrograms.mel import mel_of
 
 MERGED = -1
@@ -175,6 +175,8 @@ def attention_figures(
         reason = "there are no annotations"
     elif not len(of_song):
         reason = "the annotations have no boxes with frequencies"
+    elif nothing := set_aside_because(results.experiment(experiment).attention_receipt):
+        reason = nothing
     elif not (folder / "boxes.parquet").exists() or not (folder / "windows.parquet").exists():
         reason = "the attention was not computed"
     found: list[tuple[str, WindowScore]] = []

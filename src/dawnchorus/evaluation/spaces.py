@@ -227,7 +227,7 @@ def untrained_spaces(
     spaces: dict[str, Space] = {}
     for experiment in experiments:
         metadata = read_metadata(results.experiment(experiment).model)
-        name = f"untrained {metadata.backbone}/{metadata.patch} {metadata.pooling}"
+        name = f"untrained {metadata.title}"
         if name in spaces:
             continue
         network = Network(

@@ -31,7 +31,13 @@ from dawnchorus.explorer.labels import LabelBook
 from dawnchorus.explorer.space import BIRDNET_SECONDS, choose_experiment, load
 from dawnchorus.exports.raven import Selection, write_selections
 from dawnchorus.progress import tracked
-from dawnchorus.results import Results, publishing, read_receipt, write_receipt
+from dawnchorus.results import (
+    Results,
+    publishing,
+    read_receipt,
+    set_aside_because,
+    write_receipt,
+)
 
 BIRDNET_HERTZ = (0.0, 15_000.0)
 """What BirdNET listens to; its own selection tables say the same."""
@@ -117,7 +123,10 @@ def _boxes(settings: Settings, results: Results, experiment: str | None) -> Iter
             )
         experiment = next(iter(settings.experiments))
     settings.experiment(experiment)
+    nothing = set_aside_because(results.experiment(experiment).attention_receipt)
     path = results.experiment(experiment).attention / "boxes.parquet"
+    if nothing:
+        raise DawnChorusError(nothing, experiment, "export detections or labels instead")
     if not path.is_file():
         raise DawnChorusError("is not there", path, "run 'dawnchorus attend' first")
     order = ["recorder", "date", "recording", "offset", "head", "start_s", "low_hz"]

@@ -26,8 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dawnchorus.config import Augmentation, Photographic
+from dawnchorus.config import Augmentation, Patch, Photographic
 from dawnchorus.learning import photographic
+from dawnchorus.learning.networks import sides
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.scale import CODES, Scale
 
@@ -58,26 +59,32 @@ class Crop:
     area: Share | None = None
 
     @classmethod
-    def of(cls, mels: int, frames: int, patch: int, mel_share: Share, time_share: Share) -> Crop:
+    def of(cls, mels: int, frames: int, patch: Patch, mel_share: Share, time_share: Share) -> Crop:
         """Crop of a window, resized to the largest it may be, in whole patches.
 
         So sound is hardly ever shrunk, and no detail lost to it; small crops are cheap.
         """
 
-        def side(size: int, largest: float) -> int:
+        def side(size: int, largest: float, patch: int) -> int:
             return max(1, round(size * largest / patch)) * patch
 
-        return cls(side(mels, mel_share[1]), side(frames, time_share[1]), mel_share, time_share)
+        high, wide = sides(patch)
+        return cls(
+            side(mels, mel_share[1], high),
+            side(frames, time_share[1], wide),
+            mel_share,
+            time_share,
+        )
 
 
-def crops_of(settings: Augmentation, mels: int, frames: int, patch: int) -> tuple[Crop, Crop]:
+def crops_of(settings: Augmentation, mels: int, frames: int, patch: Patch) -> tuple[Crop, Crop]:
     """Return the global and the local crop of windows of ``mels`` x ``frames``.
 
     Parameters
     ----------
     settings : Augmentation
     mels, frames : int
-    patch : int
+    patch : int or pair
         Crops are whole patches.
     """
     photo = settings.photographic
@@ -263,7 +270,7 @@ def views(
 
     Returns
     -------
-    list of Tensor of float32, shape (b, 1, crop.mels, crop.frames)
+    list of Tensor of float32, shape (b, channels, crop.mels, crop.frames)
     """
     decibels = scale.decibels(codes)
     beside = None if neighbours is None else scale.decibels(neighbours)
@@ -300,7 +307,8 @@ def view(
 
     Parameters
     ----------
-    decibels : Tensor of float32, shape (b, 1, mels, frames)
+    decibels : Tensor of float32, shape (b, channels, mels, frames)
+        From :meth:`Scale.decibels`.
     crop : Crop
     drawn : Draw
     scale : Scale
@@ -309,7 +317,7 @@ def view(
 
     Returns
     -------
-    Tensor of float32, shape (b, 1, crop.mels, crop.frames)
+    Tensor of float32, shape (b, channels, crop.mels, crop.frames)
         Normalised.
     """
     device = decibels.device
@@ -327,7 +335,7 @@ def view(
             partners, where = partner[rows].to(device), rows.to(device)
             other = _resample(decibels[partners], grid[where], interpolation)
             out[where] = mix(out[where], other, share[rows].to(device))
-    if scale.input == "level":  # above its own median, a louder window is the same window
+    if scale.hears_gain:
         out = out + column(drawn.gain, device)
     out = _photographed(out, drawn, scale)
     out = scale.normalised(out)
@@ -353,7 +361,7 @@ def mix(x: Tensor, y: Tensor, share: Tensor) -> Tensor:
 
     Parameters
     ----------
-    x, y : Tensor, shape (n, 1, mels, frames)
+    x, y : Tensor, shape (n, channels, mels, frames)
         Decibels.
     share : Tensor, shape (n,)
         ``a``, the power share of ``y``, in [0, 1).

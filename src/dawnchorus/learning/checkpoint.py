@@ -6,6 +6,7 @@ Layout below ``{experiment}/checkpoints/``::
     state
                                                  optimizer.<moment>.<name>     all of the
                                                  optimiser's
+    {lineage}/step-00001234/optimizer.json       the optimiser's settings and what is no tensor
     {lineage}/step-00001234/state.json           step, generation, and what the tensors cannot say
 
 A *lineage* is the fingerprint of everything that decides the course of a training (settings,
@@ -34,11 +35,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.learning import optimizers
 from dawnchorus.learning.method import Method
 from dawnchorus.progress import say
 from dawnchorus.results import publishing, sync
 
-STATE, TENSORS = "state.json", "state.safetensors"
+STATE, TENSORS, OPTIMIZER = "state.json", "state.safetensors", "optimizer.json"
 STEP = re.compile(r"step-(\d{8,})")
 
 
@@ -108,9 +110,8 @@ def save(
         At least 1.
     """
     tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
-    for name, parameter in method.learned():
-        for moment, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{moment}.{name}"] = value
+    moments, plain = optimizers.state_of(optimizer, method)
+    tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
     path = lineage / f"step-{position.step:08d}"
     with publishing(path) as partial:
         partial.mkdir()
@@ -119,6 +120,8 @@ def save(
             partial / TENSORS,
         )
         sync(partial / TENSORS)
+        (partial / OPTIMIZER).write_text(json.dumps(plain, sort_keys=True) + "\n", encoding="utf-8")
+        sync(partial / OPTIMIZER)
         (partial / STATE).write_text(
             json.dumps(asdict(position), sort_keys=True) + "\n", encoding="utf-8"
         )
@@ -138,15 +141,20 @@ def restore(checkpoint: Checkpoint, method: Method, optimizer: torch.optim.Optim
     """
     tensors = _tensors(checkpoint)
     _load_method(checkpoint, method, tensors)
-    moments: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, moment, name = key.split(".", 2)
-            moments.setdefault(name, {})[moment] = value
-    for name, parameter in method.learned():
-        if name in moments:
-            held = moments[name]
-            optimizer.state[parameter] = {key: held[key].to(parameter.device) for key in held}
+    moments = {
+        key.removeprefix("optimizer."): value
+        for key, value in tensors.items()
+        if key.startswith("optimizer.")
+    }
+    try:
+        plain = json.loads((checkpoint.path / OPTIMIZER).read_text(encoding="utf-8"))
+        optimizers.put_state(optimizer, method, moments, plain)
+    except (OSError, ValueError, KeyError):
+        raise DawnChorusError(
+            "the optimiser's state cannot be read",
+            checkpoint.path,
+            "delete it; the one before it is taken",
+        ) from None
 
 
 def restore_weights(checkpoint: Checkpoint, method: Method) -> None:

@@ -14,13 +14,13 @@ from itertools import groupby
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from dawnchorus import config
-from dawnchorus.learning import backbone as backbones
 from dawnchorus.learning.augment import Crop, crops_of
 from dawnchorus.learning.method import Figures, Method, spread
+from dawnchorus.learning.networks import Backbone
+from dawnchorus.learning.pooling import features
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.schedules import Clock, cosine, linear
 
@@ -76,7 +76,7 @@ class Head(nn.Module):
 class Branch(nn.Module):
     """A backbone and its head: the student, or the teacher."""
 
-    def __init__(self, backbone: VisionTransformer, head: Head, pooling: backbones.Pooling) -> None:
+    def __init__(self, backbone: Backbone, head: Head, pooling: config.Pooling) -> None:
         super().__init__()
         self.backbone, self.head, self.pooling = backbone, head, pooling
 
@@ -86,7 +86,7 @@ class Branch(nn.Module):
         Views of one shape go through the backbone together.
         """
         together = [torch.cat(list(same)) for _, same in groupby(views, key=lambda v: v.shape)]
-        found = torch.cat([backbones.features(self.backbone, x, self.pooling) for x in together])
+        found = torch.cat([features(self.backbone, x, self.pooling) for x in together])
         return list(self.head(found).float().split([view.shape[0] for view in views])), found
 
 
@@ -174,18 +174,20 @@ class Dino(Method):
     ) -> None:
         super().__init__(experiment, mels, frames, clock, ranks)
         self.settings = experiment.dino
-        body = backbones.build(
-            experiment.backbone, experiment.patch, mels, frames, experiment.drop_path
-        )
-        width = backbones.dimension(experiment.backbone, experiment.pooling)
-        self.student = Branch(body, Head(width, self.settings), experiment.pooling)
+        pooling = experiment.pooling
+        body = self.build_backbone(experiment.drop_path)
+        self.student = Branch(body, Head(self.dimension, self.settings), pooling)
         # The same weights, without stochastic depth: the teacher is to be as sure as it can.
-        whole = backbones.build(experiment.backbone, experiment.patch, mels, frames)
-        self.teacher = Branch(whole, copy.deepcopy(self.student.head), experiment.pooling)
+        self.teacher = Branch(self.build_backbone(), copy.deepcopy(self.student.head), pooling)
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
         self.register_buffer("center", torch.zeros(self.settings.out_dim))
-        self._batch_center = torch.zeros(self.settings.out_dim)
+        self._center_sum, self._passes = torch.zeros(self.settings.out_dim), 0
+
+    @property
+    def _batch_center(self) -> Tensor:
+        """Mean of the teacher's outputs over the passes of the step."""
+        return self._center_sum / max(self._passes, 1)
 
     @property
     def crops(self) -> tuple[Crop, ...]:
@@ -196,7 +198,7 @@ class Dino(Method):
         return (whole,) * GLOBAL_CROPS + (part,) * self.settings.local_crops
 
     @property
-    def backbone(self) -> VisionTransformer:
+    def backbone(self) -> Backbone:
         """The teacher's: the average is better than the student at any time."""
         return self.teacher.backbone
 
@@ -213,12 +215,17 @@ class Dino(Method):
             ),
         }
 
+    def start_step(self, step: int) -> None:
+        """Forget the batch before: the centre moves once per step, towards all of its passes."""
+        super().start_step(step)
+        self._center_sum, self._passes = torch.zeros_like(self.center), 0
+
     def forward(self, views: list[Tensor], step: int) -> tuple[Tensor, Figures]:
         """Return the loss and, of the teacher, how sure and how varied it is."""
         temperature = self.schedules(step)["teacher_temperature"]
         with torch.no_grad():
             teacher, found = self.teacher(views[:GLOBAL_CROPS])
-        student, _ = self.student(views)
+        student, learning = self.student(views)
         with torch.autocast(views[0].device.type, enabled=False):
             if self.settings.centering == "sinkhorn":
                 targets = balanced(teacher, temperature, self.ranks)
@@ -226,7 +233,8 @@ class Dino(Method):
                 targets = centred(teacher, self.center, temperature)
             loss = dino_loss(targets, student, self.settings.student_temperature)
         with torch.no_grad():
-            self._batch_center = self.ranks.mean(torch.stack(teacher).mean(dim=(0, 1)))
+            center = self.ranks.mean(torch.stack(teacher).mean(dim=(0, 1)))
+            self._center_sum, self._passes = self._center_sum + center, self._passes + 1
             entropy = torch.stack(
                 [torch.special.entr(q).sum(dim=-1).mean() for q in targets]
             ).mean()
@@ -235,7 +243,8 @@ class Dino(Method):
                 "center_norm": self.center.norm(),
                 "embedding_std": spread(found),
             }
-        return loss, figures
+        sizes = [view.shape[0] for view in views]
+        return self.spread_out(loss, learning.split(sizes)[:GLOBAL_CROPS], figures), figures
 
     def before_step(self, step: int) -> None:
         """Hold the last layer still at first, so that the prototypes do not run after noise."""
@@ -251,3 +260,4 @@ class Dino(Method):
             list(self.teacher.parameters()), list(self.student.parameters()), towards_student
         )
         self.center.lerp_(self._batch_center, 1.0 - self.settings.center_momentum)
+        self._center_sum, self._passes = torch.zeros_like(self.center), 0

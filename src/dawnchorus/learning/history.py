@@ -3,9 +3,9 @@
 In: the figures of a step. Out: a line; after a resume the lines beyond the checkpoint are gone, so
 that each step stands once. Numbers that JSON has no word for (NaN, infinity) are written as null.
 
-Keys: ``step`` (steps done), ``epoch``, ``loss`` (nats), ``learning_rate``, ``weight_decay``, the
-method's schedules (``teacher_momentum``, ``teacher_temperature``) and figures (``teacher_entropy``
-in nats, ``center_norm``, ``embedding_std``: 1 is even, 0 is collapsed), ``gradient_norm`` (before
+Keys: ``step`` (steps done), ``epoch``, ``loss``, ``learning_rate``, ``weight_decay``, the method's
+schedules and figures (each method's file says which; all have ``embedding_std``: 1 is even, 0 is
+collapsed; ``koleo`` if it has a weight), ``gradient_norm`` (before
 clipping), ``windows_per_second``, ``taken`` (false if the loss was bad and the step was not taken),
 ``batch`` (XXH3-64 of the rows of the training set in the step).
 """

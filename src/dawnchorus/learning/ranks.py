@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.nn.functional import all_gather
 
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.progress import say
@@ -47,6 +48,27 @@ class Ranks:
             dist.all_reduce(values)
             values = values / self.world
         return values
+
+    def gathered(self, values: Tensor) -> Tensor:
+        """Return the rows of all processes, in their order; gradients find their way back.
+
+        The backward pass adds up what all processes want of a row. Each process then has, of a loss
+        that all compute alike, as many times its gradient as there are processes, and the mean that
+        :class:`~torch.nn.parallel.DistributedDataParallel` takes is that of one process with the
+        whole batch.
+
+        Parameters
+        ----------
+        values : Tensor, shape (n, ...)
+            As many rows on every process.
+
+        Returns
+        -------
+        Tensor, shape (world * n, ...)
+        """
+        if self.world == 1:
+            return values
+        return torch.cat(all_gather(values.contiguous()))
 
     def wait(self) -> None:
         """Go on when all processes are here."""

@@ -1,24 +1,33 @@
 """From stored codes to what the network sees.
 
-In: codes (uint8) of windows, on any device. Out: decibels, either as they are stored (``level``) or
-above the window's own median in each mel band (``contrast``), normalised by the mean and deviation
-of the training set.
+In: codes (uint8) of windows, on any device. Out: decibels, either as they are stored (``level``),
+above the window's own median in each mel band (``contrast``), or both as two channels
+(``level+contrast``), normalised by the mean and deviation of the training set, channel by channel.
 
 Contrast takes away the noise floor of place, recorder and weather, and leaves what moves: song.
 Level keeps it: the scene.
+
+Where both are seen, a window on its way through the augmentations is its level beside its noise
+floor (the median of each band, the same in all frames); contrast is taken at the very end, as the
+difference. So whatever is done to both alike is right for both: a crop is above the floor of its
+whole window, not of what the crop shows; the floor of a mix is the mix of the floors (the median of
+two equal noises together is up to 1 dB higher, as they fill each other's gaps); a gain changes the
+level and not the contrast.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Input = Literal["level", "contrast"]
+from dawnchorus.config import Input
+
+PerChannel = float | tuple[float, ...]
+"""One number, or one for each of several channels."""
 
 CODES = 256
 ROWS_AT_ONCE = 1024
@@ -31,30 +40,60 @@ class Scale:
 
     db_min: float
     db_step: float
-    mean: float
-    std: float
+    mean: PerChannel
+    std: PerChannel
     input: Input = "level"
 
-    def decibels(self, codes: Tensor) -> Tensor:
-        """Return decibels before normalisation: float32 (n, 1, mels, frames) for (n, mels, frames).
+    @property
+    def channels(self) -> int:
+        """Channels of what the network sees."""
+        return 2 if self.input == "level+contrast" else 1
 
+    @property
+    def hears_gain(self) -> bool:
+        """Whether a louder window is another window: above its own median it is not."""
+        return self.input != "contrast"
+
+    def decibels(self, codes: Tensor) -> Tensor:
+        """Return decibels before normalisation: float32 (n, channels, mels, frames).
+
+        Of ``level+contrast``, the level and the noise floor.
+
+        Parameters
+        ----------
+        codes : Tensor of uint8, shape (n, mels, frames)
+
+        Notes
+        -----
         The median is the lower one, a code that occurs, so that a batch changes nothing.
         """
         values = codes.to(torch.float32)
+        if self.input == "level":
+            return values.mul_(self.db_step).add_(self.db_min).unsqueeze(1)
+        floor = values.median(dim=2, keepdim=True).values
         if self.input == "contrast":
             # Differences of codes are whole numbers, exact in float32.
-            values = values.sub_(values.median(dim=2, keepdim=True).values).mul_(self.db_step)
-        else:
-            values = values.mul_(self.db_step).add_(self.db_min)
-        return values.unsqueeze(1)
+            return values.sub_(floor).mul_(self.db_step).unsqueeze(1)
+        both = torch.stack([values, floor.expand_as(values)], dim=1)
+        return both.mul_(self.db_step).add_(self.db_min)
 
     def normalised(self, decibels: Tensor) -> Tensor:
-        """Return ``(dB - mean) / std``; changes its argument."""
-        return decibels.sub_(self.mean).div_(self.std)
+        """Return what the network sees, ``(dB - mean) / std``; changes its argument."""
+        if self.input == "level+contrast":
+            decibels[:, 1].neg_().add_(decibels[:, 0])
+        both = zip(each_channel(self.mean), each_channel(self.std), strict=True)
+        for channel, (mean, std) in enumerate(both):
+            decibels[:, channel].sub_(mean).div_(std)
+        return decibels
+
+
+def each_channel(values: PerChannel) -> tuple[float, ...]:
+    """One number per channel."""
+    return values if isinstance(values, tuple) else (values,)
 
 
 def measured(codes: NDArray[np.uint8], db_min: float, db_step: float, seen: Input) -> Scale:
-    """Return the scale of a training set: mean and deviation exact, from a histogram.
+    """Return the scale of a training set: mean and deviation exact, from histograms.
 
     The deviation is at least one step, so that a silent set can still be divided by it.
 
@@ -63,17 +102,25 @@ def measured(codes: NDArray[np.uint8], db_min: float, db_step: float, seen: Inpu
     codes : uint8 (n, mels, frames)
     db_min, db_step : float
         Decibels of code 0 and per code.
-    seen : {"level", "contrast"}
+    seen : {"level", "contrast", "level+contrast"}
     """
-    count = np.zeros(2 * CODES, dtype=np.int64)
+    channels = seen.split("+")
+    count = np.zeros((len(channels), 2 * CODES), dtype=np.int64)
     for first in range(0, codes.shape[0], ROWS_AT_ONCE):
         some = torch.from_numpy(codes[first : first + ROWS_AT_ONCE])
-        values = some.to(torch.int16)
-        if seen == "contrast":
-            values = values - some.median(dim=2, keepdim=True).values
-        count += np.bincount(values.add_(CODES).numpy().reshape(-1), minlength=2 * CODES)
+        for channel, name in enumerate(channels):
+            values = some.to(torch.int16)
+            if name == "contrast":
+                values = values - some.median(dim=2, keepdim=True).values
+            shifted = values.add_(CODES).numpy().reshape(-1)
+            count[channel] += np.bincount(shifted, minlength=2 * CODES)
     value = np.arange(2 * CODES) - CODES
-    mean = float((count * value).sum() / count.sum())
-    variance = float((count * (value - mean) ** 2).sum() / count.sum())
-    zero = 0.0 if seen == "contrast" else db_min
-    return Scale(db_min, db_step, mean * db_step + zero, max(variance**0.5, 1.0) * db_step, seen)
+    means, deviations = [], []
+    for of_channel, name in zip(count, channels, strict=True):
+        mean = float((of_channel * value).sum() / of_channel.sum())
+        variance = float((of_channel * (value - mean) ** 2).sum() / of_channel.sum())
+        means.append(mean * db_step + (0.0 if name == "contrast" else db_min))
+        deviations.append(max(variance**0.5, 1.0) * db_step)
+    if len(channels) == 1:
+        return Scale(db_min, db_step, means[0], deviations[0], seen)
+    return Scale(db_min, db_step, tuple(means), tuple(deviations), seen)

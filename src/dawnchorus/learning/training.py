@@ -36,10 +36,12 @@ from dawnchorus.learning import (
     feed,
     history,
     launch,
+    networks,
+    optimizers,
     training_set,
 )
 from dawnchorus.learning.interruption import GoOnLater, Watch
-from dawnchorus.learning.method import Figures, Method, decays
+from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.sampler import EpochSampler
@@ -53,7 +55,6 @@ LINES_PER_EPOCH = 50
 """Logged steps per epoch, at most."""
 BAD_STEPS_IN_A_ROW = 3
 """After so many steps that could not be taken, the training ends with an error."""
-ADAM_BETAS = (0.9, 0.999)
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,12 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
     Raises
     ------
     DawnChorusError
-        If the training set is missing or smaller than a batch, the window does not divide into
-        patches, or the batch does not divide among the processes.
+        If the training set is missing or smaller than a batch, the network does not take the
+        windows or has no such pooling, or the batch does not divide among the processes.
     """
     written, shape = settings.experiment(experiment), settings.spectrogram
     key = f"experiments.{experiment}.batch_size"
-    backbone.check_shape(written.patch, shape.mels, shape.frames)
+    _dimension(written, shape.mels, shape.frames)
     frozen = training_set.open_frozen(results)
     windows = frozen.table.height
     recipe = resolve(written, windows + frozen.lost)
@@ -101,6 +102,14 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
             f"{wanted.batch_size} windows do not divide among {processes} processes",
             key,
             f"take a multiple of {processes}",
+        )
+    least = METHODS[wanted.method].least_windows
+    if wanted.batch_size // processes < least:
+        raise DawnChorusError(
+            f"{wanted.method} needs {least} windows per process at least, and {processes} processes "
+            f"share {wanted.batch_size}",
+            key,
+            f"take at least {least * processes}",
         )
     if windows < wanted.batch_size:
         raise DawnChorusError(
@@ -165,7 +174,7 @@ def train(
         return _summary(course)
 
 
-def _run(  # noqa: PLR0915 - top to bottom
+def _run(  # noqa: PLR0912, PLR0915 - top to bottom
     course: Plan, paths: ExperimentResults, ranks: Ranks, deadline: float | None
 ) -> None:
     experiment, clock, sampler = course.experiment, course.clock, course.sampler
@@ -175,7 +184,8 @@ def _run(  # noqa: PLR0915 - top to bottom
     torch.manual_seed(augment.stream(seed))
     method = METHODS[experiment.method](experiment, course.mels, course.frames, clock, ranks)
     method.to(ranks.device).train()
-    optimizer = _optimizer(method)
+    networks.synchronised(method, ranks)
+    optimizer = optimizers.build(experiment.optimizer, method)
     step, generation, skipped = _resume(course, paths, method, optimizer, ranks)
     if experiment.activation_checkpointing:
         acceleration.checkpoint_activations(method)
@@ -211,6 +221,7 @@ def _run(  # noqa: PLR0915 - top to bottom
             # Stochastic depth draws from torch's own generator: its state follows from the step.
             torch.manual_seed(augment.stream(seed, step, 1 + ranks.rank))
             rates = _set_rates(optimizer, experiment, clock, step)
+            method.start_step(step)
             optimizer.zero_grad(set_to_none=True)
             loss, figures = _gradient(network, method, batch, course, scale, autocast, step, ranks)
             method.before_step(step)
@@ -223,6 +234,8 @@ def _run(  # noqa: PLR0915 - top to bottom
             if taken:
                 optimizer.step()
                 method.after_step(step)
+            else:
+                method.undo_step(step)
             skipped = 0 if taken else skipped + 1
 
             meter.log(
@@ -354,23 +367,6 @@ def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
     )
 
 
-def _optimizer(method: Method) -> torch.optim.AdamW:
-    """AdamW in two groups: what weight decay applies to, and biases and norms."""
-    learned = list(method.learned())
-    return torch.optim.AdamW(
-        [
-            {"params": [value for name, value in learned if decays(name, value)], "decay": True},
-            {
-                "params": [value for name, value in learned if not decays(name, value)],
-                "decay": False,
-            },
-        ],
-        lr=0.0,
-        betas=ADAM_BETAS,
-        fused=True,
-    )
-
-
 def _set_rates(
     optimizer: torch.optim.Optimizer, experiment: Experiment, clock: Clock, step: int
 ) -> dict[str, float]:
@@ -428,6 +424,12 @@ def _summary(course: Plan) -> dict[str, Any]:
         "steps": course.clock.total_steps,
         "epochs": experiment.epochs,
         "windows": course.frozen.table.height,
-        "dimension": backbone.dimension(experiment.backbone, experiment.pooling),
+        "dimension": _dimension(experiment, course.mels, course.frames),
         "lineage": course.lineage,
     }
+
+
+def _dimension(experiment: Experiment, mels: int, frames: int) -> int:
+    """Length of an embedding; raises what is wrong with backbone, patch or pooling."""
+    seen = backbone.outline(experiment.backbone, experiment.patch, mels, frames)
+    return backbone.dimension(seen, experiment.pooling)

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from dawnchorus.report.style import SPECTROGRAM, drawing
 from dawnchorus.report.windows import contrast, read_pictures
-from dawnchorus.results import Results
+from dawnchorus.results import Results, set_aside_because
 
 DPI = 80
 """Noise does not compress: more would only make a large file."""
@@ -29,7 +29,15 @@ def _strength(attention: np.ndarray) -> np.ndarray:
 
 
 def draw_attention(results: Results, experiment: str, path: Path) -> None:
-    """Draw spectrogram, boxes of the merged heads, and each head's attention over it."""
+    """Draw spectrogram, boxes of the merged heads, and each head's attention over it.
+
+    Of a network without attention, the figure says so.
+    """
+    reason = set_aside_because(results.experiment(experiment).attention_receipt)
+    if reason:
+        with drawing(path, 6, 1.2, DPI) as figure:
+            figure.text(0.5, 0.5, reason, ha="center", va="center")
+        return
     folder = results.experiment(experiment).attention
     windows = pl.read_parquet(folder / "windows.parquet").with_row_index("place")
     central = windows.filter(pl.col("rank") == 0).sort("cluster").head(ROWS)

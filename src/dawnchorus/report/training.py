@@ -1,7 +1,7 @@
 """Training curves: is it learning, and is it collapsing?
 
-In: ``log.jsonl`` of an experiment. Out: one PNG with loss, teacher entropy, spread of the embedding
-and learning rate over the steps.
+In: ``log.jsonl`` of an experiment. Out: one PNG with the method's own two curves (the loss and what
+tells a collapse), spread of the embedding and learning rate over the steps.
 """
 
 from __future__ import annotations
@@ -39,10 +39,8 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
 
 def draw_training(log: dict[str, np.ndarray], experiment: Experiment, path: Path) -> None:
     """Draw the curves; a dotted line marks where nothing would be learned."""
-    uniform = math.log(experiment.dino.out_dim)
     panels = (
-        ("loss", "loss", uniform, "uniform output"),
-        ("teacher_entropy", "entropy of the teacher (nat)", uniform, "uniform output"),
+        *experiment.own.curves,
         ("embedding_std", "spread of the embedding", 0.0, "collapsed"),
         ("learning_rate", "learning rate", None, ""),
     )
