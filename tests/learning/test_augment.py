@@ -8,7 +8,7 @@ import torch
 
 from dawnchorus.config import Augmentation
 from dawnchorus.learning import augment
-from dawnchorus.learning.augment import Crop
+from dawnchorus.learning.crops import Crop
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.scale import Scale
 
@@ -194,48 +194,57 @@ def test_gain_changes_levels_and_no_contrast():
         assert (varied - plain).abs().amax(dim=(1, 2, 3)).gt(1e-3).all() == changed
 
 
-def test_another_of_the_same_group_is_chosen_evenly_and_never_itself():
-    group = torch.tensor([2, 0, 2, 1, 0, 2, 2])
-    generator = torch.Generator().manual_seed(3)
-    drawn = torch.stack(
-        [augment.another(group, torch.rand(7, generator=generator)) for _ in range(3000)]
+@pytest.mark.parametrize("seen", ["level", "contrast", "level+contrast"])
+def test_a_view_laid_over_noise_has_the_noise_at_its_level_above_the_floor(seen):
+    """A window of a flat floor and a song; the noise is flat: all levels are known."""
+    settings = PLAIN.model_copy(update={"background_probability": 1.0, "background_db": (6.0, 6.0)})
+    each = 2 if "+" in seen else 1
+    scale = Scale(
+        -120.0, 0.5, (0.0,) * each if each > 1 else 0.0, (1.0,) * each if each > 1 else 1.0, seen
     )
-    assert (group[drawn] == group).all()
-    assert (drawn[:, 3] == 3).all()  # alone in its group
-    for place in (0, 2, 5, 6):
-        counts = torch.bincount(drawn[:, place], minlength=7)
-        assert counts[place] == 0
-        assert (counts[group == 2].sort().values[1:] > 850).all()  # 1,000 each expected
-
-
-def test_a_background_is_of_the_same_recorder_and_has_its_share_of_the_power():
-    """Windows of one recorder are alike: laid over each other they stay what they are."""
-    settings = PLAIN.model_copy(
-        update={"background_probability": 1.0, "background_share": 0.5, "mix_probability": 0.0}
-    )
-    recorder = torch.tensor([7, 9, 7, 9, 9, 7])
-    level = torch.where(recorder == 7, 40, 200).to(torch.uint8)
-    codes = level[:, None, None].expand(6, 128, 256).contiguous()
-    for step in range(5):
-        view = augment.views(codes, (WHOLE,), settings, SCALE, (0, step), ALONE, recorder=recorder)[
-            0
-        ]
-        expected = (level.float() * 0.5 - 120.0 + 80.0) / 10.0
-        assert torch.allclose(view[:, 0, 0, 0], expected, atol=1e-4)
-
-    # Without knowing recorders any window may be the background: then levels change.
-    strange = augment.views(codes, (WHOLE,), settings, SCALE, (0, 0), ALONE)[0]
-    assert torch.allclose(strange[:, 0, 0, 0], expected, atol=1e-4)
-
-    quiet_and_loud = torch.tensor([0, 240], dtype=torch.uint8)[:, None, None].expand(2, 128, 256)
-    both = augment.views(
-        quiet_and_loud, (WHOLE,), settings, SCALE, (0, 1), ALONE, recorder=torch.tensor([4, 4])
+    codes = torch.full((2, 128, 256), 100, dtype=torch.uint8)  # -70 dB
+    codes[:, 40, 30:60] = 140  # a song of -50 dB
+    choices = torch.zeros(2, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
+    noise = torch.zeros((1, 128, 256), dtype=torch.int16)  # nothing stands out of it
+    view = augment.views(
+        codes, (WHOLE,), settings, scale, (0, 0), ALONE, backgrounds=noise, choices=choices
     )[0]
-    generator = torch.Generator().manual_seed(augment.stream(0, 1, 0))
-    share = augment.draw(settings, WHOLE, 256, 2, generator).background_share
-    assert share.min() >= 0 and share.max() < 0.5
-    power = (1 - share) * torch.tensor([1e-12, 1.0]) + share * torch.tensor([1.0, 1e-12])
-    assert torch.allclose(both[:, 0, 5, 5] * 10 - 80, 10 * torch.log10(power), atol=1e-3)
+    floor = -70 + 10 * np.log10(1 + 10**0.6)
+    song = 10 * np.log10(10**-5.0 + 10**-6.4)
+    expected = {"level": (floor, song), "contrast": (0.0, song - floor)}
+    for channel, name in enumerate(seen.split("+")):
+        assert view[0, channel, 5, 5].item() == pytest.approx(expected[name][0], abs=1e-3)
+        assert view[1, channel, 40, 45].item() == pytest.approx(expected[name][1], abs=1e-3)
+
+
+def test_only_so_many_views_are_laid_over_with_noise_of_the_choice_of_each_window():
+    settings = PLAIN.model_copy(
+        update={"background_probability": 0.3, "background_db": (60.0, 60.0)}
+    )
+    codes = torch.zeros((1000, 32, 32), dtype=torch.uint8)
+    crop = Crop(16, 16, (1.0, 1.0), (0.5, 0.5))
+    noise = torch.zeros((6, 32, 32), dtype=torch.int16)
+    noise[:3, :16], noise[3:, 16:] = 20, 20  # the first three in the low bands, the others above
+    first = torch.where(torch.arange(1000) % 2 == 0, 0, 3)
+    view = (
+        augment.views(
+            codes,
+            (crop,),
+            settings,
+            SCALE,
+            (0, 0),
+            ALONE,
+            backgrounds=noise,
+            choices=(first, torch.full((1000,), 3)),
+        )[0]
+        * 10
+        - 80
+    )
+    laid = view[:, 0, 4, 4] > -119
+    assert 250 < laid.sum() < 350
+    low, high = view[:, 0, 2, 8], view[:, 0, 13, 8]
+    assert ((low > high)[laid & (first == 0)]).all() and ((low < high)[laid & (first == 3)]).all()
+    assert torch.allclose(view[~laid], torch.tensor(-120.0), atol=1e-3)
 
 
 def test_a_neighbour_in_time_is_seen_by_views_after_the_first_alone():

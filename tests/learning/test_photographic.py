@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from dawnchorus.config import Augmentation, Photographic
 from dawnchorus.learning import augment, photographic
+from dawnchorus.learning.crops import Crop, crops_of
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.scale import Scale
 
@@ -63,7 +64,7 @@ def test_the_first_second_and_further_views_have_chances_of_their_own():
     )
     scale = Scale(-120.0, 0.5, -80.0, 10.0)
     codes = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (3, 32, 64), dtype=np.uint8))
-    crop = augment.Crop(32, 64, (1.0, 1.0), (1.0, 1.0))
+    crop = Crop(32, 64, (1.0, 1.0), (1.0, 1.0))
     first, second, third = augment.views(codes, (crop,) * 3, settings, scale, (0, 0), ALONE)
     plain = augment.views(codes, (crop,), Augmentation(**PLAIN), scale, (0, 0), ALONE)[0]
     assert torch.allclose(third, plain, atol=1e-5)
@@ -76,7 +77,7 @@ def test_only_when_asked_for_does_a_view_run_backwards():
     settings = Augmentation(**PLAIN, photographic=Photographic(reverse_probability=0.5))
     scale = Scale(0.0, 1.0, 0.0, 1.0)
     ramp = torch.arange(64, dtype=torch.uint8).expand(300, 32, 64)
-    crop = augment.Crop(32, 64, (1.0, 1.0), (1.0, 1.0))
+    crop = Crop(32, 64, (1.0, 1.0), (1.0, 1.0))
     view = augment.views(ramp, (crop,), settings, scale, (0, 0), ALONE)[0]
     falling = view[:, 0, 0, 0] > view[:, 0, 0, -1]
     assert 110 < falling.sum() < 190
@@ -87,7 +88,7 @@ def test_a_crop_by_area_keeps_the_shape_it_is_given():
     settings = Augmentation(
         photographic=Photographic(global_area=(0.4, 1.0), global_shape=(48, 48))
     )
-    whole, part = augment.crops_of(settings, 128, 256, 16)
+    whole, part = crops_of(settings, 128, 256, 16)
     assert (whole.mels, whole.frames, whole.area) == (48, 48, (0.4, 1.0))
     assert part.area is None and part.frames == round(256 * 0.4 / 16) * 16
     codes = torch.zeros((2, 128, 256), dtype=torch.uint8)
@@ -101,7 +102,7 @@ def test_the_way_of_resizing_is_the_one_asked_for(interpolation):
         **PLAIN, photographic=Photographic(interpolation=interpolation, global_shape=(32, 32))
     )
     codes = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (1, 16, 16), dtype=np.uint8))
-    crop = augment.Crop(32, 32, (1.0, 1.0), (1.0, 1.0))
+    crop = Crop(32, 32, (1.0, 1.0), (1.0, 1.0))
     ours = augment.views(codes, (crop,), settings, Scale(0.0, 1.0, 0.0, 1.0), (0, 0), ALONE)[0]
     theirs = torch.nn.functional.interpolate(
         codes[None].float(), size=(32, 32), mode=interpolation, align_corners=False

@@ -84,10 +84,17 @@ class Augmentation(Section):
     mix_share: Annotated[float, Field(ge=0, le=0.5)] = 0.4
     """Largest power share of the other window (log-domain mixing, BYOL-A)."""
     background_probability: Share = 0.0
-    """Share of views laid over the sound of another window of the same recorder, so that the place
-    does not tell windows apart."""
-    background_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Largest power share of that background."""
+    """Share of views laid over the noise of a quiet window, so that neither the place nor the
+    loudness of its noise tells windows apart."""
+    background_db: tuple[float, float] = (-6.0, 12.0)
+    """Lowest and highest level of that noise, in decibels above the window's own noise floor (the
+    median of each mel band)."""
+    background_from: Literal["recorder", "season"] = "recorder"
+    """Whose quiet windows: the same recorder's, or all recorders'."""
+    background_quiet: Annotated[float, Field(gt=0, le=1)] = 0.35
+    """Share of a recorder's windows, the least active, that count as quiet."""
+    background_windows: Positive = 256
+    """Quiet windows of each recorder that are held for it."""
     neighbour_seconds: Annotated[float, Field(ge=0)] = 0.0
     """Positives from the same recorder: up to so many seconds apart; 0: from the window itself only."""
     neighbour_probability: Share = 0.5
@@ -113,6 +120,13 @@ class Augmentation(Section):
     local_mel: tuple[Share, Share] = (0.6, 1.0)
     """Share of the mel rows that a local crop covers."""
     photographic: Photographic = Photographic()
+
+    @field_validator("background_db")
+    @classmethod
+    def _rising(cls, span: tuple[float, float]) -> tuple[float, float]:
+        if not span[0] <= span[1]:
+            raise ValueError(f"needs lowest <= highest, got {span[0]} and {span[1]}")
+        return span
 
     @field_validator("global_time", "global_mel", "local_time", "local_mel")
     @classmethod

@@ -2,9 +2,10 @@
 
 In: stored codes (uint8) of a batch, the crops that a method wants. Out: one normalised float32
 tensor per crop. Each view is a crop in time and frequency of the window or of a neighbour in time,
-resized to the crop's fixed shape; for some, mixed with the same crop of another window of the batch
-in the power domain (log-mixup-exp of BYOL-A, arXiv:2103.06695), or laid over one of the same
-recorder; a gain in decibels; bands and spans masked with the mean (SpecAugment, arXiv:1904.08779).
+resized to the crop's fixed shape; for some, laid over the noise of a quiet window
+(:mod:`dawnchorus.learning.backgrounds`), or mixed with the same crop of another window of the batch
+(log-mixup-exp of BYOL-A, arXiv:2103.06695), both in the power domain; a gain in decibels; bands and
+spans masked with the mean (SpecAugment, arXiv:1904.08779).
 
 Time and frequency are never reversed: a crop's scale is a share of the window, so always positive.
 (The poster's training did; that and the rest of what it took from photographs is
@@ -19,85 +20,17 @@ same process and pass.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dawnchorus.config import Augmentation, Patch, Photographic
+from dawnchorus.config import Augmentation, Photographic
 from dawnchorus.learning import photographic
-from dawnchorus.learning.networks import sides
+from dawnchorus.learning.crops import Crop, Share
 from dawnchorus.learning.ranks import Ranks
-from dawnchorus.learning.scale import CODES, Scale
-
-LN10_OVER_10 = math.log(10.0) / 10.0
-"""Decibels to natural logarithms of power."""
-
-Share = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A kind of view.
-
-    Attributes
-    ----------
-    mels, frames : int
-        Shape that a crop is resized to; multiples of the patch.
-    mel_share, time_share : tuple of float
-        Smallest and largest share of the window's rows and frames that it covers.
-    area : tuple of float, optional
-        Smallest and largest share of the window's area, instead of the two shares.
-    """
-
-    mels: int
-    frames: int
-    mel_share: Share
-    time_share: Share
-    area: Share | None = None
-
-    @classmethod
-    def of(cls, mels: int, frames: int, patch: Patch, mel_share: Share, time_share: Share) -> Crop:
-        """Crop of a window, resized to the largest it may be, in whole patches.
-
-        So sound is hardly ever shrunk, and no detail lost to it; small crops are cheap.
-        """
-
-        def side(size: int, largest: float, patch: int) -> int:
-            return max(1, round(size * largest / patch)) * patch
-
-        high, wide = sides(patch)
-        return cls(
-            side(mels, mel_share[1], high),
-            side(frames, time_share[1], wide),
-            mel_share,
-            time_share,
-        )
-
-
-def crops_of(settings: Augmentation, mels: int, frames: int, patch: Patch) -> tuple[Crop, Crop]:
-    """Return the global and the local crop of windows of ``mels`` x ``frames``.
-
-    Parameters
-    ----------
-    settings : Augmentation
-    mels, frames : int
-    patch : int or pair
-        Crops are whole patches.
-    """
-    photo = settings.photographic
-
-    def crop(mel: Share, time: Share, area: Share | None, shape: tuple[int, int] | None) -> Crop:
-        made = Crop.of(mels, frames, patch, mel, time)
-        rows, columns = shape or (made.mels, made.frames)
-        return Crop(rows, columns, mel, time, area)
-
-    return (
-        crop(settings.global_mel, settings.global_time, photo.global_area, photo.global_shape),
-        crop(settings.local_mel, settings.local_time, photo.local_area, photo.local_shape),
-    )
+from dawnchorus.learning.scale import CODES, LN10_OVER_10, Scale, power_sum
 
 
 @dataclass(frozen=True)
@@ -116,7 +49,8 @@ class Draw:
     time_masks: tuple[Tensor, Tensor]
     laid_over: Tensor
     background: Tensor
-    background_share: Tensor
+    background_start: Tensor
+    background_db: Tensor
     from_neighbour: Tensor
     blur: Tensor
     solarised: Tensor
@@ -132,7 +66,7 @@ def draw(
     own: slice = slice(None),
     *,
     number: int = 0,
-    recorder: Tensor | None = None,
+    choices: tuple[Tensor, Tensor] | None = None,
 ) -> Draw:
     """Draw one view's random numbers for a batch and keep the rows of ``own``.
 
@@ -151,8 +85,8 @@ def draw(
         The rows of the batch that are here.
     number : int
         Which view it is, from 0.
-    recorder : Tensor of int64, shape (b,), optional
-        Recorder of each window here; without it there is no background.
+    choices : pair of Tensor of int64, shape (b,), optional
+        First and count of the backgrounds of each window here; without them there are none.
     """
 
     def uniform(*shape: int) -> Tensor:
@@ -175,14 +109,20 @@ def draw(
     mel_start, time_start = uniform() * (1 - mel_share), uniform() * (1 - time_share)
     mixed = uniform() < settings.mix_probability
     mix_share = settings.mix_share * uniform()
-    here = mel_share.shape[0]
-    partner = another(torch.zeros(here, dtype=torch.int64), uniform())
+    another = uniform()
+    here = another.shape[0]
+    partner = (torch.arange(here) + 1 + torch.floor(another * (here - 1)).long()) % here
     gain = settings.gain_db * (2 * uniform() - 1)
     mel_masks = masks(settings.frequency_masks, settings.frequency_mask_mels, crop.mels)
     time_masks = masks(settings.time_masks, widest, crop.frames)
     laid_over = uniform() < settings.background_probability
-    background_share = settings.background_share * uniform()
-    background = another(torch.arange(here) if recorder is None else recorder.cpu(), uniform())
+    quietest, loudest = settings.background_db
+    background_db = quietest + (loudest - quietest) * uniform()
+    background_start, chosen = uniform() * (1 - time_share), uniform()
+    if choices is None:
+        laid_over, background = torch.zeros(here, dtype=torch.bool), torch.zeros(here).long()
+    else:
+        background = choices[0] + torch.floor(chosen * choices[1]).long()
     from_neighbour = (uniform() < settings.neighbour_probability) & (number > 0)
     low, high = photographic.BLUR_SIGMA
     sigma = low + (high - low) * uniform()
@@ -198,38 +138,15 @@ def draw(
         gain=gain,
         mel_masks=mel_masks,
         time_masks=time_masks,
-        laid_over=laid_over & (background != torch.arange(here)),
+        laid_over=laid_over,
         background=background,
-        background_share=background_share,
+        background_start=background_start,
+        background_db=background_db,
         from_neighbour=from_neighbour,
         blur=torch.where(blurred, sigma, 0.0),
         solarised=uniform() < photo.solarise_probability[kind],
         reversed=uniform() < photo.reverse_probability,
     )
-
-
-def another(group: Tensor, uniform: Tensor) -> Tensor:
-    """Choose for each window another one of the same group; itself where it is alone.
-
-    Parameters
-    ----------
-    group : Tensor of int64, shape (b,)
-    uniform : Tensor, shape (b,)
-        In [0, 1): all others of the group are equally likely.
-
-    Returns
-    -------
-    Tensor of int64, shape (b,)
-    """
-    order = torch.argsort(group, stable=True)
-    _, size = torch.unique_consecutive(group[order], return_counts=True)
-    first = (size.cumsum(0) - size).repeat_interleave(size)
-    size = size.repeat_interleave(size)
-    place = torch.arange(group.shape[0]) - first
-    step = 1 + torch.floor(uniform[order] * (size - 1)).long()
-    chosen = torch.empty_like(order)
-    chosen[order] = order[first + (place + step) % size]
-    return chosen
 
 
 def views(
@@ -242,7 +159,8 @@ def views(
     *,
     batch: int | None = None,
     first: int = 0,
-    recorder: Tensor | None = None,
+    backgrounds: Tensor | None = None,
+    choices: tuple[Tensor, Tensor] | None = None,
     neighbours: Tensor | None = None,
 ) -> list[Tensor]:
     """Make the views of a batch, or of one pass of it.
@@ -263,8 +181,10 @@ def views(
         Windows of the whole step; by default these are all there are of this process.
     first : int
         How many of this process's windows came in earlier passes of the step.
-    recorder : Tensor of int64, shape (b,), optional
-        Recorder of each window: backgrounds are of the same.
+    backgrounds : Tensor of int16, shape (p, mels, frames), optional
+        Codes of quiet windows above their noise floor, on the device.
+    choices : pair of Tensor of int64, shape (b,), optional
+        First and count of each window's among them.
     neighbours : Tensor of uint8, shape (b, mels, frames), optional
         A neighbour in time of each window, or the window itself.
 
@@ -287,12 +207,12 @@ def views(
             generator,
             own,
             number=number,
-            recorder=recorder,
+            choices=None if backgrounds is None else choices,
         )
         source = decibels
         if beside is not None and bool(drawn.from_neighbour.any()):
             source = torch.where(column(drawn.from_neighbour, codes.device), beside, decibels)
-        made.append(view(source, crop, drawn, scale, settings.photographic))
+        made.append(view(source, crop, drawn, scale, settings.photographic, backgrounds))
     return made
 
 
@@ -302,6 +222,7 @@ def view(
     drawn: Draw,
     scale: Scale,
     photo: Photographic | None = None,
+    backgrounds: Tensor | None = None,
 ) -> Tensor:
     """Make one view of a batch from its random numbers.
 
@@ -314,6 +235,8 @@ def view(
     scale : Scale
     photo : Photographic, optional
         How a crop is resized.
+    backgrounds : Tensor of int16, shape (p, mels, frames), optional
+        Needed if any is drawn.
 
     Returns
     -------
@@ -324,17 +247,24 @@ def view(
     interpolation = "bilinear" if photo is None else photo.interpolation
     grid = sampling_grid(crop, drawn, device)
     out = _resample(decibels, grid, interpolation)
-    for chosen, partner, share in (
-        (drawn.laid_over, drawn.background, drawn.background_share),
-        (drawn.mixed, drawn.partner, drawn.mix_share),
-    ):
-        # Which windows are mixed is known on the CPU: no waiting for the device, no work for the
-        # others.
-        rows = torch.nonzero(chosen).squeeze(1)
-        if rows.numel():
-            partners, where = partner[rows].to(device), rows.to(device)
-            other = _resample(decibels[partners], grid[where], interpolation)
-            out[where] = mix(out[where], other, share[rows].to(device))
+    # Which windows are laid over or mixed is known on the CPU: no waiting for the device, no work
+    # for the others.
+    rows = torch.nonzero(drawn.laid_over).squeeze(1)
+    if rows.numel() and backgrounds is not None:
+        where = rows.to(device)
+        noise = backgrounds[drawn.background[rows].to(device)].to(torch.float32)
+        noise = noise.mul_(scale.db_step).add_(column(drawn.background_db[rows], device)[:, 0])
+        elsewhere = sampling_grid(crop, drawn, device, drawn.background_start)[where]
+        noise = _resample(noise.unsqueeze(1), elsewhere, interpolation)
+        floor = scale.floor(decibels[where])
+        if floor is not None:
+            floor = _resample(floor, grid[where], interpolation)
+        out[where] = scale.laid_over(out[where], noise, floor, drawn.background_db[rows].to(device))
+    rows = torch.nonzero(drawn.mixed).squeeze(1)
+    if rows.numel():
+        partners, where = drawn.partner[rows].to(device), rows.to(device)
+        other = _resample(decibels[partners], grid[where], interpolation)
+        out[where] = mix(out[where], other, drawn.mix_share[rows].to(device))
     if scale.hears_gain:
         out = out + column(drawn.gain, device)
     out = _photographed(out, drawn, scale)
@@ -366,13 +296,22 @@ def mix(x: Tensor, y: Tensor, share: Tensor) -> Tensor:
     share : Tensor, shape (n,)
         ``a``, the power share of ``y``, in [0, 1).
     """
-    own = (x * LN10_OVER_10).add_(column(torch.log1p(-share), x.device))
-    other = (y * LN10_OVER_10).add_(column(torch.log(share), x.device))
-    return torch.logaddexp(own, other).div_(LN10_OVER_10)
+    own = x + column(torch.log1p(-share) / LN10_OVER_10, x.device)
+    return power_sum(own, y + column(torch.log(share) / LN10_OVER_10, x.device))
 
 
-def sampling_grid(crop: Crop, drawn: Draw, device: torch.device) -> Tensor:
+def sampling_grid(
+    crop: Crop, drawn: Draw, device: torch.device, time_start: Tensor | None = None
+) -> Tensor:
     """Where a crop's cells lie in the window, for ``grid_sample`` (-1 and 1 are the outer edges).
+
+    Parameters
+    ----------
+    crop : Crop
+    drawn : Draw
+    device : torch.device
+    time_start : Tensor, shape (b,), optional
+        Where it begins in time, instead of where it was drawn.
 
     Returns
     -------
@@ -385,7 +324,9 @@ def sampling_grid(crop: Crop, drawn: Draw, device: torch.device) -> Tensor:
         return 2 * (start.to(device)[:, None] + share.to(device)[:, None] * cell) - 1
 
     mel = places(drawn.mel_start, drawn.mel_share, crop.mels)[:, :, None]
-    time = places(drawn.time_start, drawn.time_share, crop.frames)[:, None, :]
+    time = places(
+        drawn.time_start if time_start is None else time_start, drawn.time_share, crop.frames
+    )[:, None, :]
     shape = (-1, crop.mels, crop.frames)
     return torch.stack([time.expand(shape), mel.expand(shape)], dim=-1)
 

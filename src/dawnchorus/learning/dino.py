@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dawnchorus import config
-from dawnchorus.learning.augment import Crop, crops_of
+from dawnchorus.learning.crops import Crop, crops_of
 from dawnchorus.learning.method import Figures, Method, spread
 from dawnchorus.learning.networks import Backbone
 from dawnchorus.learning.pooling import features

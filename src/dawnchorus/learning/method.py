@@ -30,7 +30,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dawnchorus.config import Experiment
 from dawnchorus.learning import koleo
-from dawnchorus.learning.augment import Crop
+from dawnchorus.learning.crops import Crop
 from dawnchorus.learning.networks import Backbone, build, outline
 from dawnchorus.learning.pooling import dimension
 from dawnchorus.learning.ranks import Ranks

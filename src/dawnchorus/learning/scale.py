@@ -17,6 +17,7 @@ level and not the contrast.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ from torch import Tensor
 
 from dawnchorus.config import Input
 
+LN10_OVER_10 = math.log(10.0) / 10.0
+"""Decibels to natural logarithms of power."""
 PerChannel = float | tuple[float, ...]
 """One number, or one for each of several channels."""
 
@@ -77,6 +80,43 @@ class Scale:
         both = torch.stack([values, floor.expand_as(values)], dim=1)
         return both.mul_(self.db_step).add_(self.db_min)
 
+    def floor(self, decibels: Tensor) -> Tensor | None:
+        """Return the noise floor of windows in decibels, (n, 1, mels, frames); None where it is 0.
+
+        Parameters
+        ----------
+        decibels : Tensor, shape (n, channels, mels, frames)
+            From :meth:`decibels`.
+        """
+        if self.input == "contrast":
+            return None
+        if self.input == "level":
+            return decibels.median(dim=3, keepdim=True).values.expand_as(decibels)
+        return decibels[:, 1:]
+
+    def laid_over(self, view: Tensor, noise: Tensor, floor: Tensor | None, above: Tensor) -> Tensor:
+        """Lay views over noise of a known level.
+
+        Parameters
+        ----------
+        view : Tensor, shape (n, channels, mels, frames)
+            Decibels.
+        noise : Tensor, shape (n, 1, mels, frames)
+            Decibels above the views' own noise floor.
+        floor : Tensor, shape (n, 1, mels, frames), optional
+            That floor.
+        above : Tensor, shape (n,)
+            The noise's median above the floor.
+        """
+        if floor is None:  # contrast: what stands out now stands out above a higher floor
+            together = power_sum(view, noise)
+            return together.sub_(together.median(dim=3, keepdim=True).values)
+        level = power_sum(view[:, :1], noise + floor)
+        if self.input == "level":
+            return level
+        higher = power_sum(torch.zeros_like(above), above)[:, None, None, None]
+        return torch.cat([level, view[:, 1:] + higher], dim=1)
+
     def normalised(self, decibels: Tensor) -> Tensor:
         """Return what the network sees, ``(dB - mean) / std``; changes its argument."""
         if self.input == "level+contrast":
@@ -85,6 +125,11 @@ class Scale:
         for channel, (mean, std) in enumerate(both):
             decibels[:, channel].sub_(mean).div_(std)
         return decibels
+
+
+def power_sum(x: Tensor, y: Tensor) -> Tensor:
+    """Return ``10 lg(10^(x/10) + 10^(y/10))``: two sounds together, in decibels."""
+    return torch.logaddexp(x * LN10_OVER_10, y * LN10_OVER_10).div_(LN10_OVER_10)
 
 
 def each_channel(values: PerChannel) -> tuple[float, ...]:

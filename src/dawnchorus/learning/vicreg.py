@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dawnchorus import config
-from dawnchorus.learning.augment import Crop
+from dawnchorus.learning.crops import Crop, crops_of
 from dawnchorus.learning.method import Figures, Method, spread
 from dawnchorus.learning.networks import Backbone
 from dawnchorus.learning.pooling import features
@@ -115,9 +115,9 @@ class Vicreg(Method):
     @property
     def crops(self) -> tuple[Crop, ...]:
         """Two global crops; there are no local ones."""
-        variation = self.experiment.augmentation
-        window = (self.mels, self.frames, self.experiment.patch)
-        return (Crop.of(*window, variation.global_mel, variation.global_time),) * VIEWS
+        experiment = self.experiment
+        whole, _ = crops_of(experiment.augmentation, self.mels, self.frames, experiment.patch)
+        return (whole,) * VIEWS
 
     @property
     def backbone(self) -> Backbone:
