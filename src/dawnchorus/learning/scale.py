@@ -23,6 +23,9 @@ Input = Literal["level", "contrast"]
 CODES = 256
 ROWS_AT_ONCE = 1024
 """Windows counted at a time: the intermediates take several times the codes."""
+SAMPLE_WINDOWS = 20_000
+"""Windows that the mean and deviation are taken from. Where windows differ by 10 dB, the mean of so
+many is within 0.07 dB of that of all."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,22 @@ def measured(codes: NDArray[np.uint8], db_min: float, db_step: float, seen: Inpu
         Decibels of code 0 and per code.
     seen : {"level", "contrast"}
     """
+    return of_counts(counted(codes, seen), db_min, db_step, seen)
+
+
+def sample_rows(windows: int) -> NDArray[np.int64]:
+    """Return the rows of a training set that are measured, ascending: all, or a fixed sample.
+
+    It follows from the size of the set alone: the same for every experiment, process, start and way
+    of feeding.
+    """
+    if windows <= SAMPLE_WINDOWS:
+        return np.arange(windows)
+    return np.sort(np.random.default_rng(windows).choice(windows, SAMPLE_WINDOWS, replace=False))
+
+
+def counted(codes: NDArray[np.uint8], seen: Input) -> NDArray[np.int64]:
+    """Count the values (codes, or codes above the median) of windows, shape (512,), from -256."""
     count = np.zeros(2 * CODES, dtype=np.int64)
     for first in range(0, codes.shape[0], ROWS_AT_ONCE):
         some = torch.from_numpy(codes[first : first + ROWS_AT_ONCE])
@@ -72,6 +91,11 @@ def measured(codes: NDArray[np.uint8], db_min: float, db_step: float, seen: Inpu
         if seen == "contrast":
             values = values - some.median(dim=2, keepdim=True).values
         count += np.bincount(values.add_(CODES).numpy().reshape(-1), minlength=2 * CODES)
+    return count
+
+
+def of_counts(count: NDArray[np.int64], db_min: float, db_step: float, seen: Input) -> Scale:
+    """Return the scale that counts of values stand for; see :func:`measured`."""
     value = np.arange(2 * CODES) - CODES
     mean = float((count * value).sum() / count.sum())
     variance = float((count * (value - mean) ** 2).sum() / count.sum())

@@ -16,9 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -26,14 +24,14 @@ from dawnchorus import __version__
 from dawnchorus.config import Experiment, Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import augment, backbone, checkpoint, feed, history, launch, training_set
+from dawnchorus.learning.frozen import FrozenSet
 from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.learning.method import Method, decays
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.sampler import EpochSampler
-from dawnchorus.learning.scale import Scale, measured
+from dawnchorus.learning.scale import Scale
 from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
-from dawnchorus.learning.training_set import FrozenSet
 from dawnchorus.progress import counting
 from dawnchorus.results import ExperimentResults, Results, fingerprint
 
@@ -42,7 +40,7 @@ LINES_PER_EPOCH = 50
 BAD_STEPS_IN_A_ROW = 3
 """After so many steps that could not be taken, the training ends with an error."""
 ADAM_BETAS = (0.9, 0.999)
-WITHOUT_EFFECT = {"keep_checkpoints", "checkpoint_minutes", "warm_start"}
+WITHOUT_EFFECT = {"keep_checkpoints", "checkpoint_minutes", "warm_start", "feed", "memory_gb"}
 """Settings that do not change the course of a training: a checkpoint stays good when they change."""
 
 
@@ -91,7 +89,7 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
             key,
             f"take at most {windows}, or draw more (training_set.windows)",
         )
-    sampler = EpochSampler(windows, wanted.batch_size, wanted.seed)
+    sampler = EpochSampler(windows, wanted.batch_size, wanted.seed, wanted.shuffle_windows)
     clock = Clock.of(windows, wanted.batch_size, wanted.epochs)
     return Plan(experiment, wanted, frozen, shape.mels, shape.frames, sampler, clock)
 
@@ -159,7 +157,7 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
         checkpoint.remove_leftovers(paths.checkpoints)
         history.cut(paths.log, step)
 
-    codes, scale = _training_windows(course, ranks)
+    source, scale = _training_windows(course, ranks)
     if experiment.precision == "bf16" and slow_in_bf16(ranks.device):
         ranks.say(
             "this processor has no bf16 arithmetic: precision fp32 would be many times faster"
@@ -175,12 +173,12 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
             f"training {course.name}", clock.total_steps, "steps", done=step, shown=ranks.first
         ) as done,
     ):
-        for batch in feed.batches(codes, sampler, ranks, step, clock.total_steps):
+        for batch in source.batches(step, clock.total_steps):
             # Stochastic depth draws from torch's own generator: its state follows from the step.
             torch.manual_seed(augment.stream(seed, step, 1 + ranks.rank))
             rates = _set_rates(optimizer, experiment, clock, step)
             views = augment.views(
-                batch, method.crops, experiment.augmentation, scale, (seed, step), ranks
+                batch.codes, method.crops, experiment.augmentation, scale, (seed, step), ranks
             )
             with autocast:
                 loss, figures = network(views, step)
@@ -236,12 +234,12 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
     ranks.wait()
 
 
-def _training_windows(course: Plan, ranks: Ranks) -> tuple[NDArray[np.uint8], Scale]:
-    """The training set in memory, and how its codes become the network's input."""
-    frozen = course.frozen
-    shape = (frozen.table.height, course.mels, course.frames)
-    codes = feed.shared_codes(ranks, shape, frozen.fill)
-    return codes, measured(codes, frozen.db_min, frozen.db_step, course.experiment.input)
+def _training_windows(course: Plan, ranks: Ranks) -> tuple[feed.Feed, Scale]:
+    """The training set, in memory or streamed, and how its codes become the network's input."""
+    shape, frozen, sampler = (course.mels, course.frames), course.frozen, course.sampler
+    source = feed.open_feed(frozen, shape, sampler, ranks, course.experiment)
+    seen = course.experiment.input
+    return source, feed.measured(source, frozen, sampler.windows, seen, ranks)
 
 
 def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
