@@ -131,7 +131,7 @@ def test_memory_and_stream_give_the_same_batches_and_companions(frozen):
     codes = np.empty((WINDOWS, SHAPE.mels, SHAPE.frames), np.uint8)
     frozen.fill(codes)
     assert np.array_equal(number_of(codes), np.arange(WINDOWS))
-    partner = SameRecorder(frozen.table, seed=4)
+    partner = SameRecorder(frozen.table, 4)
     held = MemoryFeed(codes, sampler, alone()).batches(3, 40, partner)
     read = streamed(frozen, sampler, alone(), 200).batches(3, 40, partner)
     for one, other in zip(held, read, strict=True):
@@ -182,7 +182,7 @@ class Generated:
     windows, shape = 24_000, (128, 256)
     day = np.repeat(np.arange(60, dtype=np.int32), 400)
 
-    def read(self, rows):
+    def read(self, rows, out=None):
         codes = np.ones((len(rows), *self.shape), np.uint8)
         codes[:, 0, :4] = rows.astype("<i4")[:, None].view(np.uint8)
         return codes
@@ -233,6 +233,13 @@ def test_auto_holds_what_fits_and_streams_the_rest(frozen, monkeypatch, capsys):
     assert isinstance(open_with(frozen, memory_gb=size / 1e9 - 1e-6), StreamFeed)
     with pytest.raises(DawnChorusError, match=r"^feed: 400 windows .* do not fit"):
         open_with(frozen, feed="memory", memory_gb=size / 1e9 - 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["memory", "stream"])
+def test_windows_of_another_shape_are_refused(frozen, kind):
+    wanted, sampler = settings_of(feed=kind).experiments["toy"], EpochSampler(WINDOWS, BATCH, 0)
+    with pytest.raises(DawnChorusError, match=r"its windows are \(32, 64\), not \(16, 64\)"):
+        feed.open_feed(frozen, (16, 64), sampler, alone(), wanted)
 
 
 def test_the_scale_is_that_of_a_fixed_sample_for_either_feed(frozen, monkeypatch):

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from dawnchorus.learning.partners import Neighbours, SameRecorder, hashed
+from dawnchorus.learning.sampler import EpochSampler
 
 TIMES = [0, 3, 6, 20, 23, 100, 3, 6, 9]  # seconds
 NAMES = [*"AAAAAA", *"BBB"]
@@ -49,11 +50,23 @@ def test_any_other_of_the_same_recorder_evenly(table):
         assert counts[others].min() > 0.8 * 3000 / len(others)
 
 
-def test_within_reach_it_comes_from_the_same_stretch(table):
-    rows = np.arange(9)
-    chosen = np.stack([SameRecorder(table, 1, reach=4)(rows, step) for step in range(200)])
-    assert set(chosen[:, 1].tolist()) == {0, 2, 3} and set(chosen[:, 4].tolist()) == {5}
-    assert set(chosen[:, 6].tolist()) == {7} and set(chosen[:, 8].tolist()) == {8}
+def test_of_a_set_in_blocks_it_comes_from_the_same_piece():
+    recorder = pl.Series(["A"] * 900 + ["B"] * 1100, dtype=pl.Categorical)
+    sampler = EpochSampler(2000, 100, 5, 48 * 4 * 8)
+    partner = SameRecorder(pl.DataFrame({"recorder": recorder}), 1, sampler)
+    assert sampler.piece == 8
+    for step in (0, 19, 20, 45):
+        rows = np.arange(2000)
+        chosen = partner(rows, step)
+        piece = (np.stack([rows, chosen]) - sampler.shift(step // 20)) % 2000 // 8
+        assert np.array_equal(*piece)
+        assert np.array_equal(chosen < 900, rows < 900)
+        assert (chosen != rows).sum() > 1990  # but where an edge leaves a window alone
+    # In the order, companions lie in the same block, and with W processes in the same share.
+    rows = sampler.rows(0, 0, sampler.block_windows)
+    for world in (1, 2, 3):
+        own = rows[1 % world :: world]
+        assert np.isin(partner(own, 0), own).all()
 
 
 @pytest.mark.parametrize("make", [lambda t: Neighbours(t, 10, 3), lambda t: SameRecorder(t, 3)])

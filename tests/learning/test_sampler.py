@@ -108,15 +108,11 @@ def test_a_set_up_to_shuffle_windows_is_shuffled_as_ever():
 def test_a_process_reads_pieces_whole_and_no_other_reads_them(world):
     sampler = EpochSampler(200_000, 96, 0, 48 * 4 * 64)
     assert (sampler.piece, sampler.block_windows) == (64, 48 * 4 * 64)
-    shift = _shift(sampler, 2)
+    shift = sampler.shift(2)
     place = sampler.block_of(30_000)[0]
     rows = sampler.rows(2, place, place + sampler.block_windows)
     pieces = [np.unique((rows[rank::world] - shift) % 200_000 // 64) for rank in range(world)]
     assert sum(len(own) for own in pieces) == len(np.unique(np.concatenate(pieces))) == 48 * 4
-
-
-def _shift(sampler: EpochSampler, epoch: int) -> int:
-    return int(np.random.default_rng([sampler.seed, epoch]).integers(sampler.windows))
 
 
 def test_what_lies_side_by_side_is_well_apart_in_the_order():
@@ -127,7 +123,7 @@ def test_what_lies_side_by_side_is_well_apart_in_the_order():
     size = sampler.piece
     assert size == 128
     laned = windows // (48 * size) * 48 * size
-    piece = (order - _shift(sampler, 0)) % windows // size
+    piece = (order - sampler.shift(0)) % windows // size
     # Windows that follow each other come from different lanes, so from different pieces.
     assert (piece[1:laned] != piece[: laned - 1]).all()
     batches = piece[: laned // batch * batch].reshape(-1, batch)

@@ -67,8 +67,10 @@ class ToyFrozen:
         first, end = (len(codes) * number // parts for number in (part, part + 1))
         codes[first:end] = self.codes[first:end]
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.codes[rows]
+    def read(
+        self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        return np.take(self.codes, rows, axis=0, out=out)
 
 
 def nearest_neighbour_accuracy(

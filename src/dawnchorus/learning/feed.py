@@ -213,9 +213,10 @@ def open_feed(
     Raises
     ------
     DawnChorusError
-        If the set shall be held and does not fit, or cannot be read.
+        If the set shall be held and does not fit, cannot be read, or is of another shape.
     """
     windows, size = sampler.windows, shape[0] * shape[1]
+    frozen.read(np.zeros(1, dtype=np.int64), np.empty((1, *shape), dtype=np.uint8))
     free = memory.available()
     given = None if experiment.memory_gb is None else int(experiment.memory_gb * memory.GB)
     most = given or int(HELD_SHARE * free)

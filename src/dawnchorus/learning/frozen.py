@@ -117,6 +117,8 @@ class FrozenSet:
             if not some.size:
                 continue
             codes = self._take(int(day[some[0]]), self.place[rows[some]])
+            if out is None and some.size == rows.shape[0]:
+                return codes
             if out is None:
                 out = np.empty((rows.shape[0], *codes.shape[1:]), dtype=np.uint8)
             if codes.shape[1:] != out.shape[1:]:
@@ -140,7 +142,11 @@ class FrozenSet:
             store = self._stores.get(number)
             if store is None:
                 store = self._stores.setdefault(number, SpectrogramStore.open(path))
-            codes = store.take(places)
+            first, end = int(places[0]), int(places[0]) + len(places)
+            if np.array_equal(places, np.arange(first, end)):
+                codes = store.codes(first, end)  # a run, as it is: two copies less
+            else:
+                codes = store.take(places)
             _check_zeros(store, places, codes)
         except (OSError, RuntimeError, ValueError, LookupError) as error:
             again = f"make the spectrograms of {self.days[number]} again, then start again"

@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dawnchorus.learning.sampler import EpochSampler
+
 GOLDEN, MIX, MIX_AGAIN = (
     np.uint64(number) for number in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
@@ -79,23 +81,25 @@ class SameRecorder:
     table : DataFrame
         Sorted by recorder (as categories).
     seed : int
-    reach : int
-        The companion comes from the same stretch of so many rows of the table, so that a stream
-        finds it where it reads anyway; 0: from anywhere.
+    sampler : EpochSampler, optional
+        If it shuffles in blocks, the companion comes from the same piece, which a stream reads
+        anyway; else from anywhere.
     """
 
-    def __init__(self, table: pl.DataFrame, seed: int, reach: int = 0) -> None:
+    def __init__(self, table: pl.DataFrame, seed: int, sampler: EpochSampler | None = None) -> None:
         recorder = table["recorder"].to_physical().to_numpy().astype(np.int64)
         self._edges = np.append(np.flatnonzero(np.diff(recorder, prepend=-1)), len(recorder))
-        self._seed, self._reach = seed, reach
+        self._seed, self._sampler = seed, sampler
 
     def __call__(self, rows: NDArray[np.int64], step: int) -> NDArray[np.int64]:
         """Return the rows of the companions."""
         at = np.searchsorted(self._edges, rows, side="right")
         first, end = self._edges[at - 1], self._edges[at]
-        if self._reach:
-            start = rows // self._reach * self._reach
-            first, end = np.maximum(first, start), np.minimum(end, start + self._reach)
+        if self._sampler is not None and self._sampler.in_blocks:
+            sampler, piece = self._sampler, self._sampler.piece
+            shift = sampler.shift(step // sampler.steps_per_epoch)
+            start = rows - (rows - shift) % sampler.windows % piece
+            first, end = np.maximum(first, start), np.minimum(end, start + piece)
         others = end - first - 1
         drawn = hashed(self._seed, step, rows) % np.maximum(others, 1).astype(np.uint64)
         companion = first + drawn.astype(np.int64)

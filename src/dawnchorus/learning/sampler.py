@@ -112,6 +112,13 @@ class EpochSampler:
             first = stop
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def shift(self, epoch: int) -> int:
+        """Row at which the first piece of an epoch starts; the last one goes on at row 0.
+
+        So the cuts lie elsewhere in each epoch, and so do the windows that do not fill a piece.
+        """
+        return int(np.random.default_rng([self.seed, epoch, 0, 1]).integers(self.windows))
+
     def block_of(self, place: int) -> tuple[int, int]:
         """Return where the block with this place of an epoch's order starts and ends.
 
@@ -144,14 +151,12 @@ def _of_pieces(sampler: EpochSampler, epoch: int, start: int) -> NDArray[np.int6
     piece, windows = sampler.piece, sampler.windows
     _, end = sampler.block_of(start)
     pieces = windows // piece
-    # The cuts lie elsewhere in each epoch, and so do the windows that do not fill a piece.
-    generator = np.random.default_rng([sampler.seed, epoch])
-    shift = int(generator.integers(windows))
-    drawn = generator.permutation(pieces)[start // piece : end // piece]
+    drawn = np.random.default_rng([sampler.seed, epoch]).permutation(pieces)
+    drawn = drawn[start // piece : end // piece]
     rows = drawn[:, None] * piece + np.arange(piece)
     own = np.random.default_rng([sampler.seed, epoch, 1 + start])
     if end < windows or (end - start) % (LANES * piece) == 0:
         order = own.permuted(rows.reshape(LANES, -1), axis=1).T.reshape(-1)
     else:
         order = own.permutation(np.append(rows.reshape(-1), np.arange(pieces * piece, windows)))
-    return (order + shift) % windows
+    return (order + sampler.shift(epoch)) % windows

@@ -34,7 +34,9 @@ WAIT_SECONDS = 5.0
 class Source(Protocol):
     """Where windows are read from: :class:`dawnchorus.learning.frozen.FrozenSet`."""
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def read(
+        self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Read windows, uint8 (n, mels, frames); several threads may at once."""
 
     @property
