@@ -190,6 +190,14 @@ class WindowStore:
             first = last + 1
         return taken
 
+    def lacks_files(self, indices: ArrayLike) -> bool:
+        """Whether a file that should hold one of these rows is not there (it would read as 0)."""
+        unit = self._rows.shards or self._rows.chunks
+        behind = "/0" * (self._rows.ndim - 1)
+        folder = self.path / self.array / "c"
+        numbers = np.unique(np.asarray(indices, np.int64) // unit[0])
+        return any(not (folder / f"{number}{behind}").exists() for number in numbers)
+
     def _column(self, name: str) -> NDArray[Any]:
         column = self._group.get(name)
         if not isinstance(column, zarr.Array):

@@ -203,6 +203,7 @@ def usual_model(tmp_path_factory):
         ("clip_gradient", 0.1),
         ("precision", "bf16"),
         ("seed", 1),
+        ("shuffle_windows", 16),
         ("input", "contrast"),
         ("pooling", "mean"),
         ("dino", {"norm_last_layer": False}),
@@ -414,6 +415,7 @@ def test_settings_without_effect_keep_the_checkpoint(toy_set, tmp_path, monkeypa
     run(tmp_path)
     monkeypatch.setattr(Dino, "forward", None)
     run(tmp_path, keep_checkpoints=1, checkpoint_minutes=1.0, warm_start=True)
+    run(tmp_path, feed="stream", memory_gb=0.5)
 
 
 # -- bad losses -------------------------------------------------------------------------------

@@ -53,14 +53,34 @@ class ToyFrozen:
 
     @property
     def table(self) -> pl.DataFrame:
-        return pl.DataFrame({"row": np.arange(self.codes.shape[0])})
+        """Two recorders, a window every four seconds; the toy songs are all equally active."""
+        row = np.arange(self.codes.shape[0])
+        return pl.DataFrame(
+            {
+                "recorder": np.where(row < len(row) // 2, "AM01", "AM02"),
+                "date": ["2021-05-24"] * len(row),
+                "time": np.datetime64("2021-05-24T04:00", "us") + row * np.timedelta64(4, "s"),
+                "activity": row.astype(np.float32),
+            },
+            schema_overrides={"recorder": pl.Categorical, "date": pl.Categorical},
+        )
 
     @property
     def fingerprint(self) -> str:
         return f"toy-{self.codes.shape[0]}"
 
-    def fill(self, codes: NDArray[np.uint8]) -> None:
-        codes[:] = self.codes
+    @property
+    def day(self) -> NDArray[np.int32]:
+        return np.arange(self.codes.shape[0], dtype=np.int32) // 10
+
+    def fill(self, codes: NDArray[np.uint8], part: int = 0, parts: int = 1) -> None:
+        first, end = (len(codes) * number // parts for number in (part, part + 1))
+        codes[first:end] = self.codes[first:end]
+
+    def read(
+        self, rows: NDArray[np.int64], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        return np.take(self.codes, rows, axis=0, out=out)
 
 
 def nearest_neighbour_accuracy(

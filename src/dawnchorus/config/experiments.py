@@ -31,6 +31,8 @@ PACE = frozenset(
         "checkpoint_minutes",
         "keep_checkpoints",
         "warm_start",
+        "feed",
+        "memory_gb",
         "compile",
         "micro_batch",
         "activation_checkpointing",
@@ -273,6 +275,15 @@ class Experiment(Section):
     Sinkhorn's) are those of a pass."""
     activation_checkpointing: bool = False
     """Keep no activations within the blocks but compute them twice: less memory, more time."""
+    shuffle_windows: Annotated[int, Field(ge=1)] = 262_144
+    """Windows shuffled together: a training set up to this size as a whole, a larger one in blocks,
+    so that it can be streamed in runs."""
+    feed: Literal["auto", "memory", "stream"] = "auto"
+    """Hold the training set in memory, once per node, or stream it from the stores while training.
+    ``auto`` holds it if it fits. The batches are the same."""
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """Gigabytes that the windows may take on a node, over all its processes; null: three quarters
+    of what the machine and its limits leave, or half when streaming."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     """Time between checkpoints (one more at the end of every epoch)."""
     keep_checkpoints: Positive = 2

@@ -31,6 +31,8 @@ class Ranks:
     world: int
     local_rank: int
     device: torch.device
+    local_world: int = 1
+    """Processes on this node."""
 
     @property
     def first(self) -> bool:
@@ -44,9 +46,12 @@ class Ranks:
 
     def mean(self, values: Tensor) -> Tensor:
         """Average a tensor over all processes."""
+        return self.sum(values) / self.world if self.world > 1 else values
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add up a tensor over all processes."""
         if self.world > 1:
             dist.all_reduce(values)
-            values = values / self.world
         return values
 
     def gathered(self, values: Tensor) -> Tensor:
@@ -155,6 +160,7 @@ def joined(wished: str) -> Iterator[Ranks]:
         "nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=world
     )
     try:
-        yield Ranks(rank, world, local_rank, device)
+        local_world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        yield Ranks(rank, world, local_rank, device, local_world)
     finally:
         dist.destroy_process_group()

@@ -35,6 +35,9 @@ PerChannel = float | tuple[float, ...]
 CODES = 256
 ROWS_AT_ONCE = 1024
 """Windows counted at a time: the intermediates take several times the codes."""
+SAMPLE_WINDOWS = 20_000
+"""Windows that the mean and deviation are taken from. Where windows differ by 10 dB, the mean of so
+many is within 0.07 dB of that of all."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,28 @@ def measured(codes: NDArray[np.uint8], db_min: float, db_step: float, seen: Inpu
         Decibels of code 0 and per code.
     seen : {"level", "contrast", "level+contrast"}
     """
+    return of_counts(counted(codes, seen), db_min, db_step, seen)
+
+
+def sample_rows(windows: int) -> NDArray[np.int64]:
+    """Return the rows of a training set that are measured, ascending: all, or a fixed sample.
+
+    It follows from the size of the set alone: the same for every experiment, process, start and way
+    of feeding.
+    """
+    if windows <= SAMPLE_WINDOWS:
+        return np.arange(windows)
+    return np.sort(np.random.default_rng(windows).choice(windows, SAMPLE_WINDOWS, replace=False))
+
+
+def counted(codes: NDArray[np.uint8], seen: Input) -> NDArray[np.int64]:
+    """Count the values (codes, or codes above the median) of windows.
+
+    Returns
+    -------
+    ndarray of int64, shape (channels, 512)
+        How often each value from -256 occurs in each channel.
+    """
     channels = seen.split("+")
     count = np.zeros((len(channels), 2 * CODES), dtype=np.int64)
     for first in range(0, codes.shape[0], ROWS_AT_ONCE):
@@ -159,6 +184,12 @@ def measured(codes: NDArray[np.uint8], db_min: float, db_step: float, seen: Inpu
                 values = values - some.median(dim=2, keepdim=True).values
             shifted = values.add_(CODES).numpy().reshape(-1)
             count[channel] += np.bincount(shifted, minlength=2 * CODES)
+    return count
+
+
+def of_counts(count: NDArray[np.int64], db_min: float, db_step: float, seen: Input) -> Scale:
+    """Return the scale that counts of values stand for; see :func:`measured`."""
+    channels = seen.split("+")
     value = np.arange(2 * CODES) - CODES
     means, deviations = [], []
     for of_channel, name in zip(count, channels, strict=True):

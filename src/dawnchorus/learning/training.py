@@ -15,18 +15,15 @@ import json
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dawnchorus import __version__
-from dawnchorus.config import PACE, Experiment, Recipe, Settings, resolve
+from dawnchorus.config import PACE, Experiment, Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import (
     acceleration,
@@ -38,88 +35,22 @@ from dawnchorus.learning import (
     launch,
     networks,
     optimizers,
-    training_set,
 )
 from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.methods import METHODS
+from dawnchorus.learning.plan import Plan, dimension, plan
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
-from dawnchorus.learning.sampler import EpochSampler
-from dawnchorus.learning.scale import Scale, measured
+from dawnchorus.learning.scale import Scale
 from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
-from dawnchorus.learning.training_set import FrozenSet
+from dawnchorus.learning.views import ViewMaker
 from dawnchorus.progress import counting
-from dawnchorus.results import ExperimentResults, Results, fingerprint, publishing
+from dawnchorus.results import ExperimentResults, Results, publishing
 
 LINES_PER_EPOCH = 50
 """Logged steps per epoch, at most."""
 BAD_STEPS_IN_A_ROW = 3
 """After so many steps that could not be taken, the training ends with an error."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that decides the course of a training, checked before anything heavy starts."""
-
-    name: str
-    recipe: Recipe
-    frozen: FrozenSet
-    mels: int
-    frames: int
-    sampler: EpochSampler
-    clock: Clock
-
-    @property
-    def experiment(self) -> Experiment:
-        """The settings, none of them open."""
-        return self.recipe.experiment
-
-    @property
-    def lineage(self) -> str:
-        """Fingerprint of all that decides the course of the training."""
-        decisive = self.experiment.model_dump(mode="json", exclude={*PACE, "recipe"})
-        return fingerprint([decisive, self.frozen.fingerprint, self.mels, self.frames])[:16]
-
-
-def plan(settings: Settings, results: Results, experiment: str, processes: int = 1) -> Plan:
-    """Check an experiment against the training set there is.
-
-    Raises
-    ------
-    DawnChorusError
-        If the training set is missing or smaller than a batch, the network does not take the
-        windows or has no such pooling, or the batch does not divide among the processes.
-    """
-    written, shape = settings.experiment(experiment), settings.spectrogram
-    key = f"experiments.{experiment}.batch_size"
-    _dimension(written, shape.mels, shape.frames)
-    frozen = training_set.open_frozen(results)
-    windows = frozen.table.height
-    recipe = resolve(written, windows + frozen.lost)
-    wanted = recipe.experiment
-    if wanted.batch_size % processes:
-        raise DawnChorusError(
-            f"{wanted.batch_size} windows do not divide among {processes} processes",
-            key,
-            f"take a multiple of {processes}",
-        )
-    least = METHODS[wanted.method].least_windows
-    if wanted.batch_size // processes < least:
-        raise DawnChorusError(
-            f"{wanted.method} needs {least} windows per process at least, and {processes} processes "
-            f"share {wanted.batch_size}",
-            key,
-            f"take at least {least * processes}",
-        )
-    if windows < wanted.batch_size:
-        raise DawnChorusError(
-            f"{wanted.batch_size} windows are more than the {windows} of the training set",
-            key,
-            f"take at most {windows}, or draw more (training_set.windows)",
-        )
-    sampler = EpochSampler(windows, wanted.batch_size, wanted.seed)
-    clock = Clock.of(windows, wanted.batch_size, wanted.epochs)
-    return Plan(experiment, recipe, frozen, shape.mels, shape.frames, sampler, clock)
 
 
 def train(
@@ -201,7 +132,10 @@ def _run(  # noqa: PLR0912, PLR0915 - top to bottom
         checkpoint.remove_leftovers(paths.checkpoints)
         history.cut(paths.log, step)
 
-    codes, scale = _training_windows(course, ranks)
+    shape, windows = (course.mels, course.frames), sampler.windows
+    source = feed.open_feed(course.frozen, shape, sampler, ranks, experiment)
+    scale = feed.measured(source, course.frozen, windows, experiment.input, ranks)
+    maker = ViewMaker.of(experiment, method.crops, scale, course.frozen.table, source.read, ranks)
     if experiment.precision == "bf16" and slow_in_bf16(ranks.device):
         ranks.say(
             "this processor has no bf16 arithmetic: precision fp32 would be many times faster"
@@ -217,13 +151,13 @@ def _run(  # noqa: PLR0912, PLR0915 - top to bottom
             f"training {course.name}", clock.total_steps, "steps", done=step, shown=ranks.first
         ) as done,
     ):
-        for batch in feed.batches(codes, sampler, ranks, step, clock.total_steps):
+        for batch in source.batches(step, clock.total_steps, maker.partner):
             # Stochastic depth draws from torch's own generator: its state follows from the step.
             torch.manual_seed(augment.stream(seed, step, 1 + ranks.rank))
             rates = _set_rates(optimizer, experiment, clock, step)
             method.start_step(step)
             optimizer.zero_grad(set_to_none=True)
-            loss, figures = _gradient(network, method, batch, course, scale, autocast, step, ranks)
+            loss, figures = _gradient(network, maker, batch, experiment.micro_batch, autocast)
             method.before_step(step)
             norm = _clip(method, experiment.clip_gradient)
 
@@ -280,15 +214,12 @@ def _run(  # noqa: PLR0912, PLR0915 - top to bottom
 
 def _gradient(
     network: nn.Module,
-    method: Method,
-    codes: Tensor,
-    course: Plan,
-    scale: Scale,
+    maker: ViewMaker,
+    batch: feed.Batch,
+    most: int | None,
     autocast: torch.autocast,
-    step: int,
-    ranks: Ranks,
 ) -> tuple[Tensor, Figures]:
-    """Add up the gradients of this process's windows, pass by pass.
+    """Add up the gradients of this process's windows, in passes of ``most`` windows at most.
 
     Returns
     -------
@@ -297,27 +228,18 @@ def _gradient(
     figures : dict of Tensor
         The method's, averaged over the passes.
     """
-    experiment, here = course.experiment, codes.shape[0]
-    parts = list(acceleration.passes(here, experiment.micro_batch))
-    loss = torch.zeros((), device=ranks.device)
+    here = batch.codes.shape[0]
+    parts = list(acceleration.passes(here, most))
+    loss = torch.zeros((), device=batch.codes.device)
     figures: Figures = {}
     for number, part in enumerate(parts):
-        views = augment.views(
-            codes[part],
-            method.crops,
-            experiment.augmentation,
-            scale,
-            (experiment.seed, step),
-            ranks,
-            batch=experiment.batch_size,
-            first=part.start,
-        )
+        views = maker.views(batch, part)
         weight = (part.stop - part.start) / here
         # Processes exchange their gradients once, after the last pass.
         more = isinstance(network, DistributedDataParallel) and number < len(parts) - 1
         with cast(DistributedDataParallel, network).no_sync() if more else nullcontext():
             with autocast:
-                part_loss, part_figures = network(views, step)
+                part_loss, part_figures = network(views, batch.step)
             (weight * part_loss).backward()
         loss += weight * part_loss.detach()
         for name, value in part_figures.items():
@@ -337,14 +259,6 @@ def _write_recipe(course: Plan, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with publishing(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _training_windows(course: Plan, ranks: Ranks) -> tuple[NDArray[np.uint8], Scale]:
-    """The training set in memory, and how its codes become the network's input."""
-    frozen = course.frozen
-    shape = (frozen.table.height, course.mels, course.frames)
-    codes = feed.shared_codes(ranks, shape, frozen.fill)
-    return codes, measured(codes, frozen.db_min, frozen.db_step, course.experiment.input)
 
 
 def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
@@ -424,12 +338,6 @@ def _summary(course: Plan) -> dict[str, Any]:
         "steps": course.clock.total_steps,
         "epochs": experiment.epochs,
         "windows": course.frozen.table.height,
-        "dimension": _dimension(experiment, course.mels, course.frames),
+        "dimension": dimension(experiment, course.mels, course.frames),
         "lineage": course.lineage,
     }
-
-
-def _dimension(experiment: Experiment, mels: int, frames: int) -> int:
-    """Length of an embedding; raises what is wrong with backbone, patch or pooling."""
-    seen = backbone.outline(experiment.backbone, experiment.patch, mels, frames)
-    return backbone.dimension(seen, experiment.pooling)

@@ -5,13 +5,14 @@ and the draw). Out: ``training/windows.parquet``, one row per window by the name
 and its offset, and a receipt that names every recorder-day it was drawn from. Once drawn it stands:
 new days do not change it, only other settings or a higher ``training_set.edition`` do.
 
-:func:`load_codes` reads the windows of such a table back from the stores.
+:func:`open_frozen` finds the windows of the table in the stores again, for a training
+(:mod:`dawnchorus.learning.frozen`); :func:`load_codes` reads those of any such table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,14 @@ from numpy.typing import NDArray
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import strata
+from dawnchorus.learning.frozen import (
+    KEYS,
+    FrozenSet,
+    folder_of,
+    read_compact,
+    runs_of_days,
+    table_fingerprint,
+)
 from dawnchorus.progress import say, tracked
 from dawnchorus.results import (
     SET_ASIDE,
@@ -41,7 +50,6 @@ SCHEMA: dict[str, Any] = {
     "time": pl.Datetime("us"),
     "activity": pl.Float32,
 }
-ORDER = ["recorder", "date", "recording", "offset"]
 
 
 def sample(
@@ -118,39 +126,6 @@ def pool(results: Results) -> list[RecorderDay]:
     return [RecorderDay(*day) for day in read_receipt(results.training_receipt)["pool"]]
 
 
-@dataclass(frozen=True)
-class FrozenSet:
-    """The training set as a training uses it.
-
-    Attributes
-    ----------
-    table : DataFrame
-        The windows that are still there.
-    lost : int
-        How many of the drawn windows have lost their source since.
-    spectrograms : str
-        Fingerprint of the parameters of the stores.
-    db_min, db_step : float
-        Decibels of code 0, and per code.
-    """
-
-    results: Results
-    table: pl.DataFrame
-    lost: int
-    spectrograms: str
-    db_min: float
-    db_step: float
-
-    @property
-    def fingerprint(self) -> str:
-        """Of which windows these are and how their spectrograms were made."""
-        return table_fingerprint(self.table, self.spectrograms)
-
-    def fill(self, codes: NDArray[np.uint8]) -> None:
-        """Read all windows into an array of uint8, (windows, mels, frames)."""
-        load_codes(self.results, self.table, codes)
-
-
 def open_frozen(results: Results) -> FrozenSet:
     """Open the frozen training set; windows whose source is lost are left out, and said so.
 
@@ -160,30 +135,47 @@ def open_frozen(results: Results) -> FrozenSet:
         If it was not drawn yet, all of its windows are lost, or the spectrograms were made anew
         with other settings than those it was drawn from.
     """
-    drawn = read_table(results)
-    receipt = read_receipt(results.training_receipt)
-    index = find(results, drawn)
-    table = drawn.filter(pl.Series(index >= 0))
-    lost = drawn.height - table.height
-    if table.height == 0:
+    drawn = _checked(results, lambda path: read_compact(path, list(SCHEMA)))
+    spectrograms = read_receipt(results.training_receipt)["parameters"]["spectrograms"]
+    here = np.zeros(drawn.height, dtype=bool)
+    number = np.empty(drawn.height, dtype=np.int32)
+    place = np.empty(drawn.height, dtype=np.int32)
+    days: list[RecorderDay] = []
+    folders: list[int] = []
+    for day, rows in runs_of_days(drawn):
+        path = results.spectrograms(day)
+        if not path.exists():
+            continue
+        folder, store = folder_of(path), SpectrogramStore.open(path)
+        some = drawn[rows]
+        place[rows] = store.find(some["recording"].to_list(), some["offset"].to_numpy())
+        number[rows] = len(days)
+        here[rows] = place[rows] >= 0
+        if not here[rows].any():
+            continue
+        if read_receipt(results.spectrograms_receipt(day))["parameters"] != spectrograms:
+            raise DawnChorusError(
+                "was made with other settings than the training set was drawn from",
+                path,
+                "run `dawnchorus sample` again",
+            )
+        days.append(day)
+        folders.append(folder)
+    if not days:
         raise DawnChorusError(
             "none of its windows is in the spectrogram stores any more",
             results.training_windows,
             "raise training_set.edition and run `dawnchorus sample`",
         )
+    lost = drawn.height - int(here.sum())
     if lost:
         say(f"{results.training_windows}: {lost} of {drawn.height} windows have lost their source")
-    spectrograms = receipt["parameters"]["spectrograms"]
-    days = [day for day, _ in _by_day(table)]
-    for day in days:
-        if read_receipt(results.spectrograms_receipt(day))["parameters"] != spectrograms:
-            raise DawnChorusError(
-                "was made with other settings than the training set was drawn from",
-                results.spectrograms(day),
-                "run `dawnchorus sample` again",
-            )
+        drawn, number, place = drawn.filter(here), number[here], place[here]
     low, next_to_low = _open(results, days[0]).db(np.array([0, 1], dtype=np.uint8)).tolist()
-    return FrozenSet(results, table, lost, spectrograms, low, next_to_low - low)
+    return FrozenSet(
+        *(results, drawn, lost, spectrograms, low, next_to_low - low),
+        *(tuple(days), number, place, tuple(folders)),
+    )
 
 
 def read_table(results: Results) -> pl.DataFrame:
@@ -194,20 +186,19 @@ def read_table(results: Results) -> pl.DataFrame:
     DawnChorusError
         If it was not drawn yet or is not a training set.
     """
+    return _checked(results, lambda path: pl.read_parquet(path, columns=list(SCHEMA)))
+
+
+def _checked(results: Results, read: Callable[[Path], pl.DataFrame]) -> pl.DataFrame:
     path = results.training_windows
     if not path.exists():
         raise DawnChorusError("is not there", path, "run `dawnchorus sample` first")
     try:
-        return pl.read_parquet(path, columns=list(SCHEMA))
+        return read(path)
     except (pl.exceptions.PolarsError, OSError):
         raise DawnChorusError(
             "is not a training set", path, "run `dawnchorus sample` again"
         ) from None
-
-
-def table_fingerprint(table: pl.DataFrame, spectrograms: str) -> str:
-    """Fingerprint of which windows a table names and of how their spectrograms were made."""
-    return fingerprint([spectrograms, *(table[name].to_list() for name in ORDER)])
 
 
 def find(results: Results, table: pl.DataFrame) -> NDArray[np.int64]:
@@ -365,7 +356,7 @@ def _draw(
                 schema=SCHEMA,
             )
         )
-    return pl.concat(tables).sort(ORDER)
+    return pl.concat(tables).sort(KEYS)
 
 
 def _open(results: Results, day: RecorderDay) -> SpectrogramStore:
