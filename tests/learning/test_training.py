@@ -22,9 +22,11 @@ from safetensors.torch import load_file
 
 from dawnchorus import config
 from dawnchorus.config import Settings
+from dawnchorus.embedding.encoder import Network
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import backbone, history, interruption, launch, training, training_set
 from dawnchorus.learning.dino import Dino
+from dawnchorus.learning.whitening import Whitening
 from dawnchorus.results import RecorderDay, Results
 
 from . import drive
@@ -381,6 +383,21 @@ def test_what_only_saves_memory_does_not_start_a_training_anew(toy_set, tmp_path
     resumed, log = run(tmp_path / "a", activation_checkpointing=True)
     assert closest(whole, resumed) == 0.0
     assert [entry["step"] for entry in log] == list(range(1, STEPS + 1))
+
+
+def test_a_whitening_is_learned_from_the_training_set_and_lies_in_the_model(toy_set, tmp_path):
+    plain = {"pooling": "mean", "epochs": 2}
+    training.train(settings_of(**plain), Results(tmp_path / "plain"), "toy", device="cpu")
+    wanted = settings_of(**plain, whitening=0.1, dimensions=20)
+    summary = training.train(wanted, Results(tmp_path / "white"), "toy", device="cpu")
+    assert summary["dimension"] == 20
+    one, other = (
+        Network.load(tmp_path / folder / "toy/model.safetensors", batch_size=40, device="cpu")
+        for folder in ("plain", "white")
+    )
+    features = torch.from_numpy(one.encode(toy_set))
+    expected = Whitening.fit([features], 0.1, 20)(features).numpy()
+    assert np.allclose(other.encode(toy_set), expected, atol=1e-3)
 
 
 def test_every_setting_and_its_source_lie_beside_the_model(toy_set, tmp_path):

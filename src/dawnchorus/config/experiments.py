@@ -17,7 +17,9 @@ from dawnchorus.config.section import Positive, Section, Share
 Patch = int | tuple[int, int]
 """Side of a square patch, or its mel rows and frames."""
 Input = Literal["level", "contrast", "level+contrast"]
-Pooling = Literal["cls", "mean", "max", "cls+max", "mean+max", "bands", "bands-mean+max"]
+Pooling = Literal[
+    "cls", "mean", "max", "cls+max", "mean+max", "bands", "bands-max", "bands-mean+max"
+]
 OF_CLASS_TOKEN = ("cls", "cls+max")
 """Poolings that need a class token: a convolutional network has none."""
 
@@ -302,7 +304,14 @@ class Experiment(Section):
     pooling: Pooling = "cls"
     """What of the last block becomes the embedding: the class token (transformers only), mean or
     maximum over the patches, one beside the other; `bands`: for each row of patches its mean over
-    time, one row beside the other (rows x width dimensions; `bands-mean+max`: and its maximum)."""
+    time, one row beside the other (rows x width dimensions; `bands-max`: its maximum,
+    `bands-mean+max`: both)."""
+    whitening: Annotated[float, Field(gt=0)] | None = None
+    """Turn embeddings to their principal axes and scale these alike, so that quiet differences count
+    beside loud ones: this much of the mean variance is added to each axis' own. 1 is mild, 0.1
+    strong; null leaves embeddings as they are."""
+    dimensions: Positive | None = None
+    """Dimensions of the embedding at most: the leading principal axes (needs ``whitening``)."""
 
     @field_validator("backbone")
     @classmethod
@@ -339,6 +348,8 @@ class Experiment(Section):
                 f"pooling: {self.pooling} needs a class token, {self.backbone} has none; "
                 "take mean, max, mean+max, bands or bands-mean+max"
             )
+        if self.dimensions is not None and self.whitening is None:
+            raise ValueError("dimensions: axes are only cut off where there is a whitening")
         if self.pooling.startswith("bands"):
             variation = self.augmentation
             for key in ("global_mel", "local_mel"):

@@ -19,8 +19,16 @@ import torch
 from numpy.typing import NDArray
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.learning.backbone import ModelMetadata, features, load_model, model_input
+from dawnchorus.learning.backbone import (
+    ModelMetadata,
+    dimension,
+    features,
+    load_model,
+    load_whitening,
+    model_input,
+)
 from dawnchorus.learning.networks import Backbone
+from dawnchorus.learning.whitening import Whitening
 
 READ_WINDOWS = 1024
 """Windows read at a time at least: a spectrogram store's shard, so that its index is read once."""
@@ -89,6 +97,8 @@ class Network:
     device : torch.device
     precision : {"fp32", "bf16"}
         Of the forward pass on a GPU; the vectors are float32.
+    whitening : Whitening, optional
+        Applied to the features, in float32.
     """
 
     def __init__(
@@ -99,11 +109,13 @@ class Network:
         batch_size: int,
         device: torch.device | None = None,
         precision: Precision = "fp32",
+        whitening: Whitening | None = None,
     ) -> None:
         self.device = torch.device("cpu") if device is None else device
         self.precision = precision_on(self.device, precision)
         self.metadata = metadata
         self._module = module.to(self.device)
+        self._whitening = None if whitening is None else whitening.to(self.device)
         self._batch_size = batch_size
 
     @classmethod
@@ -118,12 +130,15 @@ class Network:
             batch_size=batch_size,
             device=device_named(device),
             precision=precision,
+            whitening=load_whitening(path),
         )
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return self.metadata.dimension
+        if self._whitening is not None:
+            return self._whitening.matrix.shape[1]
+        return dimension(self.metadata.outline, self.metadata.pooling)
 
     @property
     def batch_size(self) -> int:
@@ -149,6 +164,9 @@ class Network:
                 torch.from_numpy(np.ascontiguousarray(codes)).to(self.device), self.metadata
             )
             vectors = features(self._module, x, self.metadata.pooling)
+        # Outside the autocast: the small axes are what it is for.
+        with torch.inference_mode():
+            vectors = vectors if self._whitening is None else self._whitening(vectors)
         return vectors[:windows].float().cpu().numpy()
 
 

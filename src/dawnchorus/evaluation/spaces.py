@@ -219,10 +219,14 @@ def untrained_spaces(
 ) -> list[Space]:
     """Embed the windows with the experiments' networks with random weights; equal ones once.
 
-    The normalisation is the trained network's: only what was learned is missing.
+    The normalisation is the trained network's: only what was learned is missing. Where the trained
+    network's embeddings are whitened, these are too, by the windows at hand.
     """
+    import torch
+
     from dawnchorus.embedding.encoder import Network, device_named, encoded
     from dawnchorus.learning.backbone import read_metadata, untrained
+    from dawnchorus.learning.whitening import Whitening
 
     spaces: dict[str, Space] = {}
     for experiment in experiments:
@@ -248,6 +252,11 @@ def untrained_spaces(
                 rows[done : done + len(part)] = part
                 done += len(part)
                 advance(len(part))
+        if metadata.whitened:
+            turn = Whitening.fit(
+                [torch.from_numpy(rows)], metadata.experiment["whitening"], metadata.whitened
+            )
+            rows = turn(torch.from_numpy(rows)).numpy()
         spaces[name] = Space(name, BASELINE, rows, np.ones(len(windows), dtype=bool))
     return list(spaces.values())
 

@@ -7,7 +7,7 @@ says how to use them (:class:`ModelMetadata`), so that whoever embeds needs noth
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from dawnchorus.learning.networks import (
 )
 from dawnchorus.learning.pooling import dimension, features
 from dawnchorus.learning.scale import PerChannel, Scale
+from dawnchorus.learning.whitening import Whitening
 from dawnchorus.results import publishing, sync
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "dimension",
     "features",
     "load_model",
+    "load_whitening",
     "model_input",
     "outline",
     "read_metadata",
@@ -46,6 +48,8 @@ __all__ = [
     "untrained",
 ]
 
+WHITENING = "whitening."
+"""What the names of the whitening's tensors begin with."""
 METADATA_KEY = "dawnchorus"
 """One entry only: safetensors writes several in an order that changes from run to run."""
 
@@ -64,6 +68,8 @@ class ModelMetadata:
         Of the training set: the network sees ``(dB - mean) / std``; one of each per channel.
     db_min, db_step
         Decibels of code 0 and per code, for :func:`model_input`.
+    whitened
+        Dimensions after the whitening (:mod:`.whitening`); 0 if there is none.
     input
         Whether it sees decibels as stored, above each band's median, or both (:mod:`.scale`).
     spectrograms
@@ -86,6 +92,7 @@ class ModelMetadata:
     db_min: float
     db_step: float
     input: Input = "level"
+    whitened: int = 0
     spectrograms: str = ""
     training_set: str = ""
     experiment: dict[str, Any] = field(default_factory=dict)
@@ -126,14 +133,15 @@ class ModelMetadata:
     @property
     def dimension(self) -> int:
         """Dimensions of an embedding."""
-        return dimension(self.outline, self.pooling)
+        return self.whitened or dimension(self.outline, self.pooling)
 
     @property
     def title(self) -> str:
         """Say in a few words what it is: ``vit_small/16 cls``."""
         patch = f"/{patch_name(self.patch)}" if self.backbone.startswith(("vit", "deit")) else ""
         seen = "" if self.input == "level" else f" of {self.input}"
-        return f"{self.backbone}{patch} {self.pooling}{seen}"
+        whitened = f" whitened to {self.whitened}" if self.whitened else ""
+        return f"{self.backbone}{patch} {self.pooling}{seen}{whitened}"
 
     def build(self) -> Backbone:
         """Build the network, with random weights."""
@@ -157,8 +165,17 @@ def model_input(codes: Tensor, metadata: ModelMetadata) -> Tensor:
     return scale.normalised(scale.decibels(codes))
 
 
-def save_model(path: Path, state: dict[str, Tensor], metadata: ModelMetadata) -> None:
+def save_model(
+    path: Path,
+    state: dict[str, Tensor],
+    metadata: ModelMetadata,
+    whitening: Whitening | None = None,
+) -> None:
     """Write a backbone's weights and metadata; the same bytes for the same content."""
+    if whitening is not None:
+        last = {f"{WHITENING}{name}": value for name, value in whitening.state_dict().items()}
+        state = {**state, **last}
+        metadata = replace(metadata, whitened=whitening.matrix.shape[1])
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}
     text = json.dumps(asdict(metadata), sort_keys=True)
     with publishing(path) as partial:
@@ -202,11 +219,29 @@ def load_model(path: Path) -> tuple[Backbone, ModelMetadata]:
     module = metadata.build()
     try:
         with safe_open(path, framework="pt") as handle:
-            names = list(handle.keys())
+            names = [name for name in handle.keys() if not name.startswith(WHITENING)]  # noqa: SIM118 - no dict
             module.load_state_dict({name: handle.get_tensor(name) for name in names})
     except (SafetensorError, RuntimeError):
         raise DawnChorusError("its weights do not fit its backbone", path, "train again") from None
     return _frozen(module), metadata
+
+
+def load_whitening(path: Path) -> Whitening | None:
+    """Read a model file's whitening, if it has one.
+
+    Raises
+    ------
+    DawnChorusError
+        As :func:`load_model`.
+    """
+    if not read_metadata(path).whitened:
+        return None
+    try:
+        with safe_open(path, framework="pt") as handle:
+            mean, matrix = (handle.get_tensor(f"{WHITENING}{name}") for name in ("mean", "matrix"))
+    except SafetensorError:
+        raise DawnChorusError("has lost its whitening", path, "train again") from None
+    return Whitening(mean, matrix)
 
 
 def untrained(metadata: ModelMetadata, seed: int = 0) -> Backbone:

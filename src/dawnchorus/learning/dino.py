@@ -182,12 +182,12 @@ class Dino(Method):
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
         self.register_buffer("center", torch.zeros(self.settings.out_dim))
-        self._center_sum, self._passes = torch.zeros(self.settings.out_dim), 0
+        self._center_sum, self._seen = torch.zeros(self.settings.out_dim), 0
 
     @property
     def _batch_center(self) -> Tensor:
         """Mean of the teacher's outputs over the passes of the step."""
-        return self._center_sum / max(self._passes, 1)
+        return self._center_sum / max(self._seen, 1)
 
     @property
     def crops(self) -> tuple[Crop, ...]:
@@ -218,7 +218,7 @@ class Dino(Method):
     def start_step(self, step: int) -> None:
         """Forget the batch before: the centre moves once per step, towards all of its passes."""
         super().start_step(step)
-        self._center_sum, self._passes = torch.zeros_like(self.center), 0
+        self._center_sum, self._seen = torch.zeros_like(self.center), 0
 
     def forward(self, views: list[Tensor], step: int) -> tuple[Tensor, Figures]:
         """Return the loss and, of the teacher, how sure and how varied it is."""
@@ -234,7 +234,9 @@ class Dino(Method):
             loss = dino_loss(targets, student, self.settings.student_temperature)
         with torch.no_grad():
             center = self.ranks.mean(torch.stack(teacher).mean(dim=(0, 1)))
-            self._center_sum, self._passes = self._center_sum + center, self._passes + 1
+            windows = views[0].shape[0]
+            self._center_sum = self._center_sum + windows * center
+            self._seen += windows
             entropy = torch.stack(
                 [torch.special.entr(q).sum(dim=-1).mean() for q in targets]
             ).mean()
@@ -260,4 +262,4 @@ class Dino(Method):
             list(self.teacher.parameters()), list(self.student.parameters()), towards_student
         )
         self.center.lerp_(self._batch_center, 1.0 - self.settings.center_momentum)
-        self._center_sum, self._passes = torch.zeros_like(self.center), 0
+        self._center_sum, self._seen = torch.zeros_like(self.center), 0

@@ -30,7 +30,7 @@ from dawnchorus.learning import memory
 from dawnchorus.learning.partners import Partner
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.sampler import EpochSampler
-from dawnchorus.learning.scale import Input, Scale, counted, of_counts, sample_rows
+from dawnchorus.learning.scale import CODES, Input, Scale, counted, of_counts, sample_rows
 from dawnchorus.learning.streaming import Pool, Source, places_needed
 
 STEPS_AHEAD = 3
@@ -87,6 +87,10 @@ class Batch:
 
 class Feed(Protocol):
     """Gives batches."""
+
+    @property
+    def sampler(self) -> EpochSampler:
+        """The order of the windows."""
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return some windows of the training set, uint8 (n, mels, frames)."""
@@ -260,7 +264,7 @@ def measured(feed: Feed, frozen: FrozenWindows, windows: int, seen: Input, ranks
         The processes share the reading; counts are whole numbers, so their sum is exact.
     """
     own = sample_rows(windows)[ranks.rank :: ranks.world]
-    count = counted(feed.read(own[:0]), seen)
+    count = np.zeros((len(seen.split("+")), 2 * CODES), dtype=np.int64)
     for first in range(0, len(own), MEASURED_AT_ONCE):
         count += counted(feed.read(own[first : first + MEASURED_AT_ONCE]), seen)
     total = ranks.sum(torch.from_numpy(count).to(ranks.device)).cpu().numpy()

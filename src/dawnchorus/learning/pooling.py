@@ -13,7 +13,8 @@ pooling            length  what
 ``bands``          r d     mean over time of each row of patches, one row beside the other, so
                            that pitch stays apart (M2D, arXiv:2210.14648; MSM-MAE,
                            arXiv:2204.12260)
-``bands-mean+max`` 2 r d   that, beside each row's maximum over time
+``bands-max``      r d     maximum over time of each row
+``bands-mean+max`` 2 r d   mean of each row beside each row's maximum over time
 =================  ======  ===================================================================
 
 The cells of a residual network's last feature map (32 mel rows by 32 frames each) count as patches.
@@ -42,7 +43,7 @@ def dimension(outline: Outline, pooling: Pooling) -> int:
     """
     _check(pooling, outline.class_token)
     times = {"cls": 1, "mean": 1, "max": 1, "cls+max": 2, "mean+max": 2}
-    rows = {"bands": outline.rows, "bands-mean+max": 2 * outline.rows}
+    rows = {"bands": outline.rows, "bands-max": outline.rows, "bands-mean+max": 2 * outline.rows}
     return outline.width * {**times, **rows}[pooling]
 
 
@@ -70,8 +71,8 @@ def features(module: Backbone, x: Tensor, pooling: Pooling = "cls") -> Tensor:
     summary, grid = token_grid(module, x)
     _check(pooling, summary is not None)
     if pooling.startswith("bands"):
-        bands = [grid.mean(dim=2).flatten(1)]
-        if pooling == "bands-mean+max":
+        bands = [] if pooling == "bands-max" else [grid.mean(dim=2).flatten(1)]
+        if pooling != "bands":
             bands.append(grid.amax(dim=2).flatten(1))
         return torch.cat(bands, dim=1)
     patches = grid.flatten(1, 2)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -41,14 +42,17 @@ from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.plan import Plan, dimension, plan
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
-from dawnchorus.learning.scale import Scale
+from dawnchorus.learning.scale import Scale, sample_rows
 from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
 from dawnchorus.learning.views import ViewMaker
+from dawnchorus.learning.whitening import Whitening
 from dawnchorus.progress import counting
 from dawnchorus.results import ExperimentResults, Results, publishing
 
 LINES_PER_EPOCH = 50
 """Logged steps per epoch, at most."""
+WHITENED_AT_ONCE = 256
+"""Windows per forward pass when the whitening is learned."""
 BAD_STEPS_IN_A_ROW = 3
 """After so many steps that could not be taken, the training ends with an error."""
 
@@ -207,7 +211,9 @@ def _run(  # noqa: PLR0912, PLR0915 - top to bottom
                 raise GoOnLater
 
     if ranks.first:
-        backbone.save_model(paths.model, method.backbone.state_dict(), _metadata(course, scale))
+        metadata = _metadata(course, scale)
+        turn = _whitening(method, metadata, experiment, source, ranks)
+        backbone.save_model(paths.model, method.backbone.state_dict(), metadata, turn)
         checkpoint.remove_others(paths.checkpoints, course.lineage)
     ranks.wait()
 
@@ -279,6 +285,29 @@ def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
         experiment=experiment.model_dump(mode="json", exclude={*PACE, "recipe"}),
         version=__version__,
     )
+
+
+def _whitening(
+    method: Method,
+    metadata: backbone.ModelMetadata,
+    experiment: Experiment,
+    source: feed.Feed,
+    ranks: Ranks,
+) -> Whitening | None:
+    """Learn the whitening from the windows that the scale was measured on, if one is wanted."""
+    if experiment.whitening is None:
+        return None
+    rows = sample_rows(source.sampler.windows)
+    network = method.backbone.eval()
+
+    def found() -> Iterator[Tensor]:
+        for first in range(0, len(rows), WHITENED_AT_ONCE):
+            codes = torch.from_numpy(source.read(rows[first : first + WHITENED_AT_ONCE]))
+            seen = backbone.model_input(codes.to(ranks.device), metadata)
+            yield backbone.features(network, seen, metadata.pooling)
+
+    with torch.inference_mode():
+        return Whitening.fit(found(), experiment.whitening, experiment.dimensions)
 
 
 def _set_rates(
