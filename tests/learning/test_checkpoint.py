@@ -13,7 +13,7 @@ import torch
 from dawnchorus import config
 from dawnchorus.config import Experiment
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.learning import checkpoint, training
+from dawnchorus.learning import checkpoint, optimizers, training
 from dawnchorus.learning.checkpoint import Position
 from dawnchorus.learning.dino import Dino
 from dawnchorus.learning.ranks import Ranks
@@ -22,7 +22,7 @@ from dawnchorus.learning.schedules import Clock
 ALONE = Ranks(0, 1, 0, torch.device("cpu"))
 
 
-def small(seed: int = 0, out_dim: int = 16) -> tuple[Dino, torch.optim.AdamW]:
+def small(seed: int = 0, out_dim: int = 16) -> tuple[Dino, torch.optim.Optimizer]:
     torch.manual_seed(seed)
     settings = config.Dino(
         out_dim=out_dim,
@@ -33,7 +33,7 @@ def small(seed: int = 0, out_dim: int = 16) -> tuple[Dino, torch.optim.AdamW]:
     )
     experiment = Experiment(backbone="vit_nano", drop_path=0.0, dino=settings)
     method = Dino(experiment, 16, 32, Clock(10, 100, 4), ALONE)
-    return method, training._optimizer(method)
+    return method, optimizers.build("adamw", method)
 
 
 def learn(method: Dino, optimizer: torch.optim.AdamW, steps: range) -> None:
