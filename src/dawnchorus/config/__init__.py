@@ -11,6 +11,7 @@ from dawnchorus.config.experiments import (
     Patch,
     Pooling,
     Vicreg,
+    sides,
 )
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.reference import schema
@@ -54,5 +55,6 @@ __all__ = [
     "load",
     "read_values",
     "schema",
+    "sides",
     "validate",
 ]

@@ -27,6 +27,11 @@ TRANSFORMER = r"(vit|deit3?)_\w+_patch\d+_\w+"
 """How timm names them; whether it knows a name is seen when the network is built."""
 
 
+def sides(patch: Patch) -> tuple[int, int]:
+    """Mel rows and frames of a patch."""
+    return (patch, patch) if isinstance(patch, int) else patch
+
+
 class Augmentation(Section):
     """How a window is varied before the student sees it; never flipped."""
 

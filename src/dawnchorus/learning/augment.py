@@ -23,8 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dawnchorus.config import Augmentation, Patch
-from dawnchorus.learning.networks import sides
+from dawnchorus.config import Augmentation, Patch, sides
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.scale import Scale
 
