@@ -9,6 +9,7 @@ import pytest
 from dawnchorus.evaluation import spaces
 from dawnchorus.evaluation.labels import link_birdnet
 from dawnchorus.evaluation.windows import draw, usable_days
+from dawnchorus.learning.backbone import ModelMetadata, save_model
 from dawnchorus.results import SET_ASIDE, RecorderDay, write_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
 from dawnchorus.vectors import VectorStore, WindowTable, write_vectors
@@ -134,6 +135,28 @@ def test_untrained_networks_are_seeded_and_built_once(season):
     assert one.vectors.shape == (10, 64)
     assert np.array_equal(one.vectors, two.vectors)
     assert len(np.unique(one.vectors.round(4), axis=0)) == 10
+
+
+def test_untrained_networks_of_other_kinds_are_baselines_of_their_own(season):
+    """A residual network without a class token, two channels, patches that are no squares."""
+    others = {
+        "res": ModelMetadata("resnet10t", 16, 32, 64, "mean", -80.0, 10.0, -120.0, 0.5),
+        "two": ModelMetadata(
+            "vit_nano", (16, 8), 32, 64, "bands", (-80.0, 3.0), (10.0, 5.0), -120.0, 0.5,
+            "level+contrast",
+        ),
+    }  # fmt: skip
+    season.changes = {"experiments": {name: {} for name in others}}
+    for name, metadata in others.items():
+        save_model(season.results.experiment(name).model, metadata.build().state_dict(), metadata)
+    found = spaces.untrained_spaces(
+        season.settings, season.results, drawn(season, windows=10), list(others), device="cpu"
+    )
+    assert {one.name: one.vectors.shape for one in found} == {
+        "untrained resnet10t mean": (10, 512),
+        "untrained vit_nano/16x8 bands of level+contrast": (10, 128),
+    }
+    assert all(np.isfinite(one.vectors).all() for one in found)
 
 
 def test_birdnet_space_leaves_out_what_it_has_not_heard(season):

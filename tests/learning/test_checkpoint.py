@@ -22,7 +22,7 @@ from dawnchorus.learning.schedules import Clock
 ALONE = Ranks(0, 1, 0, torch.device("cpu"))
 
 
-def small(seed: int = 0, out_dim: int = 16) -> tuple[Dino, torch.optim.AdamW]:
+def small(seed: int = 0, out_dim: int = 16) -> tuple[Dino, torch.optim.Optimizer]:
     torch.manual_seed(seed)
     settings = config.Dino(
         out_dim=out_dim,

@@ -37,10 +37,16 @@ RECIPE = {
     },
 }
 
+VICREG = {**{key: value for key, value in RECIPE.items() if key != "dino"}, "method": "vicreg"}
+
 
 def train(folder: Path, monkeypatch, codes, dino: dict, augmentation: dict, **changes):
     recipe = {**RECIPE, **changes, "augmentation": augmentation}
     recipe["dino"] = {**RECIPE["dino"], **dino}
+    return trained(folder, monkeypatch, codes, recipe)
+
+
+def trained(folder: Path, monkeypatch, codes, recipe: dict):
     settings = config.validate(
         {"spectrogram": {"mels": MELS, "frames": FRAMES}, "experiments": {"toy": recipe}}
     )
@@ -83,15 +89,48 @@ def test_neighbours_are_more_often_of_a_kind_than_without_training(tmp_path, mon
         warmup_epochs=6,
     )
 
-    def accuracy(network) -> float:
-        def embed(codes):
+    kinds = (train_codes, train_kind, test_codes, test_kind)
+    score, untrained = accuracies(module, metadata, *kinds)
+    assert score > untrained + 0.08, (score, untrained)
+
+
+def test_the_other_method_learns_too(tmp_path, monkeypatch):
+    """Measured: .82 after 6 epochs, .64 untrained; the loss falls from 21 to 15."""
+    train_codes, train_kind = song_windows(800, 1, MELS, FRAMES, 0.0)
+    test_codes, test_kind = song_windows(400, 2, MELS, FRAMES, 0.0)
+    recipe = {
+        **VICREG,
+        "vicreg": {"expander_width": 64},
+        "augmentation": {
+            "mix_probability": 0, "gain_db": 3, "time_masks": 0, "frequency_masks": 0,
+        },
+        "epochs": 6,
+        "learning_rate": 1.5e-2,
+        "warmup_epochs": 1,
+    }  # fmt: skip
+    module, metadata, log = trained(tmp_path, monkeypatch, train_codes, recipe)
+    kinds = (train_codes, train_kind, test_codes, test_kind)
+    score, untrained = accuracies(module, metadata, *kinds)
+    assert score > untrained + 0.08, (score, untrained)
+    first, last = (
+        {key: np.mean([entry[key] for entry in part]) for key in ("loss", "variance")}
+        for part in (log[:10], log[-10:])
+    )
+    assert last["loss"] < 0.85 * first["loss"]
+    assert last["variance"] < 0.75 * first["variance"]  # the embedding spreads out
+
+
+def accuracies(module, metadata, train_codes, train_kind, test_codes, test_kind) -> list[float]:
+    """Of the trained network and of an untrained one."""
+    found = []
+    for network in (module, backbone.untrained(metadata)):
+
+        def embed(codes, network=network):
             with torch.no_grad():
                 x = backbone.model_input(torch.from_numpy(codes), metadata)
                 return backbone.features(network, x, "mean").numpy()
 
-        return nearest_neighbour_accuracy(
-            embed(train_codes), train_kind, embed(test_codes), test_kind
+        found.append(
+            nearest_neighbour_accuracy(embed(train_codes), train_kind, embed(test_codes), test_kind)
         )
-
-    trained, untrained = accuracy(module), accuracy(backbone.untrained(metadata))
-    assert trained > untrained + 0.08, (trained, untrained)
+    return found

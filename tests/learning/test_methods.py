@@ -8,12 +8,15 @@ from typing import get_args
 
 import pytest
 import torch
+from torch.nn import SyncBatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import dawnchorus
 from dawnchorus import config
 from dawnchorus.config import Experiment
 from dawnchorus.config.experiments import MethodSettings
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.learning import networks
 from dawnchorus.learning.method import Method
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.ranks import Ranks
@@ -124,3 +127,23 @@ def test_the_centre_of_several_passes_is_their_mean_and_moves_once():
 
 def test_two_windows_per_process_are_asked_for_where_statistics_need_them():
     assert [METHODS[name].least_windows for name in ("dino", "vicreg")] == [1, 2]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_on_gpus_batch_norms_take_the_statistics_of_all_processes(name):
+    """Layers are exchanged and what they learn is the same; a single process keeps its own."""
+    gpus, cpus = (Ranks(0, 2, 0, torch.device(kind)) for kind in ("cuda", "cpu"))
+    method = small(name, backbone="resnet10t", pooling="mean").train()
+    before, learned = method.state_dict(), [id(value) for _, value in method.learned()]
+    norms = sum(isinstance(module, _BatchNorm) for module in method.modules())
+    for ranks, expected in ((ALONE, 0), (cpus, 0), (gpus, norms)):
+        networks.synchronised(method, ranks)
+        found = [module for module in method.modules() if isinstance(module, SyncBatchNorm)]
+        assert len(found) == expected
+    assert norms > 10 and all(module.training for module in found)
+    assert [id(value) for _, value in method.learned()] == learned
+    assert list(method.state_dict()) == list(before)
+    method.start_step(0)
+    found[0].running_mean.add_(1.0)
+    method.undo_step(0)
+    assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())

@@ -135,7 +135,7 @@ def test_what_the_configuration_alone_can_tell_is_one_line(values, line):
 def test_a_patch_survives_the_way_to_the_command(patch):
     first = Experiment(patch=patch)
     assert Experiment(**first.model_dump(mode="json")) == first
-    high, wide = networks.sides(first.patch)
+    high, wide = config.sides(first.patch)
     assert [high, wide] == (patch if isinstance(patch, list) else [patch, patch])
     assert Experiment(patch=[16, 16]) == Experiment(patch=16)
 

@@ -207,7 +207,13 @@ def usual_model(tmp_path_factory):
         ("seed", 1),
         ("shuffle_windows", 16),
         ("input", "contrast"),
+        ("input", "level+contrast"),
         ("pooling", "mean"),
+        ("pooling", "bands-mean+max"),
+        ("patch", [16, 8]),
+        ("backbone", "vit_tiny_patch16_224"),
+        ("optimizer", "lars"),
+        ("koleo_weight", 0.1),
         ("dino", {"norm_last_layer": False}),
         ("dino", {"freeze_last_layer_epochs": 3.0}),
         ("dino", {"teacher_momentum": 0.9}),
@@ -220,7 +226,7 @@ def test_every_setting_of_an_experiment_changes_what_is_learned(
     if key == "dino":
         changes["dino"] = {**USUAL["dino"], **value}
     plain, (changed, log) = usual_model, run(tmp_path, **changes)
-    assert any(
+    assert plain.keys() != changed.keys() or any(
         plain[name].shape != changed[name].shape or not torch.equal(plain[name], changed[name])
         for name in plain
     )
@@ -499,6 +505,32 @@ def test_two_processes_learn_what_one_does_with_the_whole_batch(tmp_path):
     assert torch.allclose(states[0]["method.center"], states[1]["method.center"], atol=1e-6)
 
 
+@pytest.mark.slow
+def test_two_processes_learn_with_vicreg_what_one_does(tmp_path):
+    """Its statistics are of the whole batch. Without batch norms: on the CPU each process has its own."""
+    shared = {key: value for key, value in RECIPE.items() if key != "dino"}
+    recipe = {
+        **shared,
+        "method": "vicreg",
+        "vicreg": {"expander_width": 32, "expander_layers": 1},
+        "koleo_weight": 0.1,
+        "drop_path": 0.0,
+        "epochs": 1,
+        "augmentation": {"mix_probability": 0.0},
+    }
+    settings = config.validate({"spectrogram": SHAPE, "experiments": {"toy": recipe}})
+    one = start(tmp_path / "one", settings)
+    two = start(tmp_path / "two", settings, processes=2)
+    for process in (one, two):
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
+    (alone, log), (pair, logs) = outcome(tmp_path / "one"), outcome(tmp_path / "two")
+    for mine, its in zip(log, logs, strict=True):
+        for key in ("loss", "gradient_norm", "variance", "invariance", "covariance", "koleo"):
+            assert its[key] == pytest.approx(mine[key], rel=5e-4, abs=1e-6), key
+    assert closest(alone, pair) < 5e-5
+
+
 def test_launching_hands_on_the_settings_and_the_cores(toy_set, tmp_path, monkeypatch):
     seen = {}
 
@@ -607,6 +639,17 @@ def test_two_nodes_meet_and_train_together(tmp_path):
     [
         ({"batch_size": 41}, 1, "experiments.toy.batch_size: 41 windows are more than the 40"),
         ({"batch_size": 9}, 2, "experiments.toy.batch_size: 9 windows do not divide among 2"),
+        (
+            {"batch_size": 2, "method": "vicreg", "dino": config.Dino().model_dump()},
+            2,
+            "experiments.toy.batch_size: vicreg needs 2 windows per process at least",
+        ),
+        (
+            {"backbone": "vit_medium_patch16_gap_256"},
+            1,
+            "pooling: cls needs a class token, and the network has none; take mean, max",
+        ),
+        ({"backbone": "resnet19", "pooling": "mean"}, 1, "backbone: 'resnet19' is no backbone"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(toy_set, tmp_path, changes, processes, line):

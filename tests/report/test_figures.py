@@ -96,6 +96,17 @@ def test_training_curves_are_the_logs(drawn, tmp_path):
     assert entropy.lines[-1].get_ydata()[0] == pytest.approx(math.log(32_768))
 
 
+def test_a_methods_own_curves_are_drawn_with_its_own_landmarks(drawn, tmp_path):
+    steps = np.arange(1.0, 51.0)
+    columns = {"step": steps, "loss": 20 / steps, "variance": 0.9 / steps, "learning_rate": steps}
+    experiment = Experiment(method="vicreg", vicreg={"variance": 10.0, "epsilon": 0.01})
+    training.draw_training(columns, experiment, tmp_path / "training.png")
+    loss, variance, _, _ = drawn[0].axes
+    assert loss.lines[-1].get_ydata()[0] == pytest.approx(10 * 0.9)  # 1 less the root of epsilon
+    assert variance.lines[0].get_ydata().tolist() == columns["variance"].tolist()
+    assert variance.lines[-1].get_ydata()[0] == pytest.approx(0.9)
+
+
 def test_attention_is_shown_between_its_least_and_its_most():
     heads = np.linspace(0.001, 0.1, 128).reshape(8, 16)
     strength = attention._strength(heads)

@@ -6,9 +6,10 @@ import re
 
 import polars as pl
 import pytest
+import yaml
 from PIL import Image
 
-from dawnchorus.results import COMPARISON_FIGURES, EXPERIMENT_FIGURES, Results
+from dawnchorus.results import COMPARISON_FIGURES, EXPERIMENT_FIGURES, Results, read_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
@@ -55,3 +56,28 @@ def test_the_report_holds_every_figure(finished):
         if figure.endswith(".png"):
             with Image.open(results.experiment("one").figure(figure)) as picture:
                 assert len(picture.convert("RGB").getcolors(2**24) or []) > 20
+
+
+def test_a_network_without_attention_goes_all_the_way(season):
+    """A residual network, by the other method, beside the transformer: every figure is there."""
+    values = yaml.safe_load((season.root / "config.yaml").read_text())
+    plain = {key: value for key, value in values["experiments"]["one"].items() if key != "dino"}
+    residual = {
+        **plain, "method": "vicreg", "backbone": "resnet10t", "pooling": "mean",
+        "optimizer": "lars", "vicreg": {"expander_width": 32},
+    }  # fmt: skip
+    season.configure(experiments={"two": residual})
+    season.run()
+    results = Results(season.results)
+    reason = "resnet10t has no attention of a class token: nothing to show"
+    receipt = read_receipt(results.experiment("two").attention_receipt)
+    assert (receipt["verdict"], receipt["reason"]) == ("set aside", reason)
+    told = pl.read_parquet(results.evaluation / "attention.parquet")
+    notes = told.filter(pl.col("experiment") == "two")["note"].unique().to_list()
+    assert notes == [reason]
+    assert told.filter(pl.col("experiment") == "one")["note"].unique().to_list() != [reason]
+    for figure in EXPERIMENT_FIGURES:
+        assert results.experiment("two").figure(figure).stat().st_size > 1000, figure
+    spaces = set(pl.read_parquet(results.evaluation / "probes.parquet")["space"])
+    assert {"one", "two", "untrained vit_nano/16 cls", "untrained resnet10t mean"} <= spaces
+    assert season.planned() == {}

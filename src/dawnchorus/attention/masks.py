@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dawnchorus.config import Patch
-from dawnchorus.learning.networks import sides
+from dawnchorus.config import Patch, sides
 
 TOUCHING = np.ones((3, 3), dtype=np.int8)
 """Patches that meet at a corner belong together: a rising song leaves steps, not a line."""

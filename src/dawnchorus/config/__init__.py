@@ -14,6 +14,7 @@ from dawnchorus.config.experiments import (
     Pooling,
     TrainingResources,
     Vicreg,
+    sides,
 )
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.recipes import Recipe, as_written, resolve
@@ -64,5 +65,6 @@ __all__ = [
     "read_values",
     "resolve",
     "schema",
+    "sides",
     "validate",
 ]

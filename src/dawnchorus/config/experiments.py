@@ -80,6 +80,11 @@ class Photographic(Section):
         return span if span is None else ordered(span)
 
 
+def sides(patch: Patch) -> tuple[int, int]:
+    """Mel rows and frames of a patch."""
+    return (patch, patch) if isinstance(patch, int) else patch
+
+
 class Augmentation(Section):
     """How a window is varied before the student sees it; never flipped, unless ``photographic``."""
 

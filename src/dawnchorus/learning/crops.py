@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dawnchorus.config import Augmentation, Patch
-from dawnchorus.learning.networks import sides
+from dawnchorus.config import Augmentation, Patch, sides
 
 Share = tuple[float, float]
 """Smallest and largest share of a window."""

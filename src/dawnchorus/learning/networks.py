@@ -19,7 +19,7 @@ from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from dawnchorus.config import Patch
+from dawnchorus.config import Patch, sides
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.ranks import Ranks
 
@@ -70,11 +70,6 @@ class Outline:
     columns: int
     heads: int
     class_token: bool
-
-
-def sides(patch: Patch) -> tuple[int, int]:
-    """Mel rows and frames of a patch."""
-    return (patch, patch) if isinstance(patch, int) else patch
 
 
 def check_shape(patch: Patch, mels: int, frames: int) -> None:
@@ -208,7 +203,7 @@ def outline(backbone: str, patch: Patch, mels: int, frames: int) -> Outline:
         check_shape(patch, mels, frames)
         size, (high, wide) = SIZES[backbone], sides(patch)
         return Outline(size.width, mels // high, frames // wide, size.heads, class_token=True)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
         module = build(backbone, patch, mels, frames).eval()
         summary, grid = token_grid(module, torch.empty(1, 1, mels, frames))
     rows, columns, width = grid.shape[1:]
