@@ -1,8 +1,8 @@
 """The frozen training set as a training uses it: which windows, and where each of them lies.
 
 In: ``training/windows.parquet`` and the stores. Out: :class:`FrozenSet`, which knows the row of
-every window in its store and reads any of them. A window takes 44 bytes (names are numbers here),
-so the whole reference season, 8.69 million, takes 0.4 GB in each process.
+every window in its store and reads any of them. A window takes 40 bytes (names are numbers here),
+so the whole reference season, 8.69 million, takes 0.35 GB in each process.
 
 The stores are read by position. A store that is made anew meanwhile, or goes away, or is damaged
 ends the training in one line; it never gives other windows than were asked for, nor zeros.
