@@ -12,7 +12,7 @@ import pytest
 from dawnchorus import config
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import training_set
-from dawnchorus.results import RecorderDay, Results
+from dawnchorus.results import RecorderDay, Results, fingerprint
 from dawnchorus.spectrograms.store import SpectrogramStore
 
 from .stores import STRIDE, season, write_day
@@ -212,6 +212,24 @@ def test_spectrograms_made_anew_with_other_settings_are_not_learned_from(results
     write_day(results, day, {4: 10, 5: 10, 6: 10, 19: 10}, parameters="other")
     with pytest.raises(DawnChorusError, match="other settings"):
         training_set.open_frozen(results)
+
+
+def test_the_fingerprint_is_that_of_the_whole_json_in_any_order_and_type(results):
+    receipt = training_set.sample(asked(windows=200), results)
+    table = training_set.read_table(results)
+    for some in (table, table.sample(fraction=1, shuffle=True, seed=1), table[:1], table[:0]):
+        columns = [some[name].to_list() for name in ("recorder", "date", "recording", "offset")]
+        expected = fingerprint(["same", *columns])
+        assert training_set.table_fingerprint(some, "same") == expected
+    frozen = training_set.open_frozen(results)
+    assert frozen.fingerprint == receipt["fingerprint"]
+    assert frozen.table["recording"].dtype == pl.Categorical
+    assert frozen.table.with_columns(pl.col(pl.Categorical).cast(pl.String)).equals(table)
+    assert frozen.days == tuple(sorted(frozen.days)) and len(frozen.days) == 12
+    for row in range(0, 200, 17):
+        store = SpectrogramStore.open(results.spectrograms(frozen.days[frozen.day[row]]))
+        assert store.offset[frozen.place[row]] == table["offset"][row]
+        assert store.time[frozen.place[row]] == np.datetime64(table["time"][row])
 
 
 def test_what_is_not_a_training_set_is_said(results):

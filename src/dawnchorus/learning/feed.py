@@ -38,7 +38,7 @@ STEPS_AHEAD = 3
 LEAST_BATCHES = 4
 """A stream holds at least so many batches."""
 MOST_READERS = 4
-"""Threads of a process that read and decode: 8,000 windows/s each on a core of 2021."""
+"""Threads of a process that read and decode: over 5,000 windows per CPU second."""
 HELD_SHARE, STREAM_SHARE = 0.75, 0.5
 """Of the memory there is, for the whole set or for a stream's windows."""
 MEASURED_AT_ONCE = 2048

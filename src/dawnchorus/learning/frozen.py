@@ -1,8 +1,8 @@
 """The frozen training set as a training uses it: which windows, and where each of them lies.
 
 In: ``training/windows.parquet`` and the stores. Out: :class:`FrozenSet`, which knows the row of
-every window in its store and reads any of them. A window takes 44 bytes (names are numbers here),
-so the whole reference season, 8.69 million, takes 0.4 GB in each process.
+every window in its store and reads any of them. A window takes 40 bytes (names are numbers here),
+so the whole reference season, 8.69 million, takes 0.35 GB in each process.
 
 The stores are read by position. A store that is made anew meanwhile, or goes away, or is damaged
 ends the training in one line; it never gives other windows than were asked for, nor zeros.
@@ -192,14 +192,27 @@ def table_fingerprint(table: pl.DataFrame, spectrograms: str) -> str:
     """
     state = xxhash.xxh3_128(f"[{json.dumps(spectrograms)}".encode())
     for name in KEYS:
-        state.update(b",[")
-        for first in range(0, table.height, ROWS_AT_ONCE):
-            values = table[name].slice(first, ROWS_AT_ONCE)
-            state.update(b"," if first else b"")
-            state.update(json.dumps(values.to_list(), separators=(",", ":"))[1:-1].encode())
-        state.update(b"]")
+        separator = ",["
+        for text in _as_json(table[name]):
+            state.update(f"{separator}{text}".encode())
+            separator = ","
+        state.update(b"]" if table.height else b",[]")
     state.update(b"]")
     return state.hexdigest()
+
+
+def _as_json(values: pl.Series) -> Iterator[str]:
+    """A column as JSON says it, some values at a time, separated by commas."""
+    if values.dtype == pl.Int64:
+        for first in range(0, len(values), ROWS_AT_ONCE):
+            some = values.slice(first, ROWS_AT_ONCE).to_list()
+            yield json.dumps(some, separators=(",", ":"))[1:-1]
+        return
+    # Names come in runs: a table is sorted.
+    runs = values.rle().struct
+    for length, value in zip(runs.field("len"), runs.field("value"), strict=True):
+        word = json.dumps(value)
+        yield f"{word}," * (length - 1) + word
 
 
 def _check_zeros(
