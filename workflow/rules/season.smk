@@ -67,7 +67,12 @@ PACE = {
 # The indices are a parameter of their own step alone; the spectrograms' command sees them, to make both
 # in one pass. They are only valid beside the spectrograms' settings, so no command sees them without.
 PASSED_ON = ("indices", "spectrogram")
-EXPERIMENT_PACE = ("checkpoint_minutes", "keep_checkpoints", "warm_start")
+EXPERIMENT_PACE = (
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "warm_start",
+    "monitors",
+)
 
 
 def as_json(sections):

@@ -66,14 +66,31 @@ class Dino(Section):
     temperature_warmup_epochs: Annotated[float, Field(ge=0)] = 10.0
     teacher_momentum: Share = 0.992
     """Momentum of the teacher at the start; rises to 1 by a cosine."""
-    centering: Literal["mean", "sinkhorn"] = "mean"
+    centering: Literal["mean", "sinkhorn", "none"] = "mean"
     """What keeps the teacher from using few prototypes only: a running mean that is taken away, or
-    balanced use within the batch (better for short trainings and small batches)."""
+    balanced use within the batch (better for short trainings and small batches). ``none`` is for
+    experiments: nothing keeps it, and it collapses."""
     center_momentum: Share = 0.9
     local_crops: Annotated[int, Field(ge=0)] = 6
     """Local crops per window, beside two global ones."""
     freeze_last_layer_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs in which the last layer does not learn."""
+
+
+class Monitors(Section):
+    """What is watched while an experiment trains; nothing here changes what is learned."""
+
+    alarm: bool = True
+    """End a training that has collapsed, with a diagnosis (``docs/monitors.md``)."""
+    tensorboard: bool = True
+    """Write ``{experiment}/tensorboard/`` beside ``log.jsonl``."""
+    probe_windows: Annotated[int, Field(ge=0)] = 2000
+    """Windows of the training set that are embedded now and then, for nearest neighbours and RankMe;
+    0 does neither."""
+    probe_steps: Positive = 200
+    """Steps from one probe to the next."""
+    neighbours: Positive = 5
+    """Nearest neighbours that vote on hour, recorder and species."""
 
 
 class Experiment(Section):
@@ -107,6 +124,7 @@ class Experiment(Section):
     keep_checkpoints: Positive = 2
     warm_start: bool = False
     """Start from the last checkpoint of the training before, if there is one."""
+    monitors: Monitors = Monitors()
     dino: Dino = Dino()
     augmentation: Augmentation = Augmentation()
     input: Literal["level", "contrast"] = "level"

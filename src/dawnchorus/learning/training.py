@@ -25,10 +25,20 @@ from torch.nn.parallel import DistributedDataParallel
 from dawnchorus import __version__
 from dawnchorus.config import Experiment, Settings
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.learning import augment, backbone, checkpoint, feed, history, launch, training_set
+from dawnchorus.learning import (
+    augment,
+    backbone,
+    checkpoint,
+    feed,
+    history,
+    launch,
+    probe,
+    training_set,
+)
 from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.learning.method import Method, decays
 from dawnchorus.learning.methods import METHODS
+from dawnchorus.learning.monitors import Monitors
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.sampler import EpochSampler
 from dawnchorus.learning.scale import Scale, measured
@@ -37,12 +47,10 @@ from dawnchorus.learning.training_set import FrozenSet
 from dawnchorus.progress import counting
 from dawnchorus.results import ExperimentResults, Results, fingerprint
 
-LINES_PER_EPOCH = 50
-"""Logged steps per epoch, at most."""
 BAD_STEPS_IN_A_ROW = 3
 """After so many steps that could not be taken, the training ends with an error."""
 ADAM_BETAS = (0.9, 0.999)
-WITHOUT_EFFECT = {"keep_checkpoints", "checkpoint_minutes", "warm_start"}
+WITHOUT_EFFECT = {"keep_checkpoints", "checkpoint_minutes", "warm_start", "monitors"}
 """Settings that do not change the course of a training: a checkpoint stays good when they change."""
 
 
@@ -55,6 +63,7 @@ class Plan:
     frozen: FrozenSet
     mels: int
     frames: int
+    window_seconds: float
     sampler: EpochSampler
     clock: Clock
 
@@ -93,7 +102,8 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
         )
     sampler = EpochSampler(windows, wanted.batch_size, wanted.seed)
     clock = Clock.of(windows, wanted.batch_size, wanted.epochs)
-    return Plan(experiment, wanted, frozen, shape.mels, shape.frames, sampler, clock)
+    seconds = shape.window_seconds
+    return Plan(experiment, wanted, frozen, shape.mels, shape.frames, seconds, sampler, clock)
 
 
 def train(
@@ -127,6 +137,8 @@ def train(
     ------
     DawnChorusError
         If the settings do not fit the training set, or the loss is not finite again and again.
+    Collapsed
+        (a DawnChorusError) if the alarm is on and all windows have become alike.
     GoOnLater
         (a SystemExit with status 75) after SIGTERM, when the checkpoint is written.
     """
@@ -167,15 +179,18 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
     autocast = torch.autocast(
         ranks.device.type, torch.bfloat16, enabled=experiment.precision == "bf16"
     )
-    meter = history.Meter(paths.log, clock, LINES_PER_EPOCH, ranks)
+    sample = _probe(course, codes, scale) if ranks.first else None
     saved = time.monotonic()
     with (
         Watch() as watch,
         counting(
             f"training {course.name}", clock.total_steps, "steps", done=step, shown=ranks.first
         ) as done,
+        Monitors(
+            course.name, experiment, clock, method, sample, paths, course.lineage, ranks, step
+        ) as monitors,
     ):
-        for batch in feed.batches(codes, sampler, ranks, step, clock.total_steps):
+        for batch in monitors.waits(feed.batches(codes, sampler, ranks, step, clock.total_steps)):
             # Stochastic depth draws from torch's own generator: its state follows from the step.
             torch.manual_seed(augment.stream(seed, step, 1 + ranks.rank))
             rates = _set_rates(optimizer, experiment, clock, step)
@@ -198,15 +213,14 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
                 method.after_step(step)
             skipped = 0 if taken else skipped + 1
 
-            meter.log(
+            monitors.step(
                 step,
                 figures,
-                always=not taken,
+                taken=taken,
                 loss=mean_loss,
                 gradient_norm=gradient_norm,
                 **rates,
                 **method.schedules(step),
-                taken=taken,
                 batch=sampler.digest(step),
             )
             step += 1
@@ -223,7 +237,8 @@ def _run(course: Plan, paths: ExperimentResults, ranks: Ranks) -> None:  # noqa:
                 if ranks.first:
                     lineage = paths.checkpoints / course.lineage
                     at = checkpoint.Position(step, generation, skipped)
-                    checkpoint.save(lineage, at, method, optimizer, experiment.keep_checkpoints)
+                    keep, good = experiment.keep_checkpoints, monitors.suspected_since
+                    checkpoint.save(lineage, at, method, optimizer, keep, good)
                 saved = time.monotonic()
             if stop and step < clock.total_steps:
                 ranks.wait()
@@ -242,6 +257,20 @@ def _training_windows(course: Plan, ranks: Ranks) -> tuple[NDArray[np.uint8], Sc
     shape = (frozen.table.height, course.mels, course.frames)
     codes = feed.shared_codes(ranks, shape, frozen.fill)
     return codes, measured(codes, frozen.db_min, frozen.db_step, course.experiment.input)
+
+
+def _probe(course: Plan, codes: NDArray[np.uint8], scale: Scale) -> probe.Probe | None:
+    """The online probe, if one is wanted."""
+    settings = course.experiment.monitors
+    return probe.of_training_set(
+        course.frozen,
+        codes,
+        scale,
+        windows=settings.probe_windows,
+        neighbours=settings.neighbours,
+        seed=course.experiment.seed,
+        window_seconds=course.window_seconds,
+    )
 
 
 def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
