@@ -75,8 +75,8 @@ class Collapsed(DawnChorusError):  # noqa: N818 - it is what happened
         super().__init__(
             f"collapsed by step {found.step}: {found.seen}",
             f"experiments.{experiment}",
-            f"likely cause: {likely}. Checkpoints up to step {found.good} are kept; with the same "
-            "settings it goes on from there and ends here again (monitors.alarm: false lets it)",
+            f"likely cause: {likely}. Checkpoints after step {found.good} are removed; with the same "
+            "settings it goes on from before and ends here again (monitors.alarm: false lets it)",
         )
 
 
