@@ -51,23 +51,33 @@ class Events:
     """
 
     def __init__(self, folder: Path, entries: Iterable[Entry]) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX import FileWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-        self._writer = SummaryWriter(
-            str(folder), purge_step=0, flush_secs=SECONDS_BETWEEN_WRITES, write_to_disk=True
-        )
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = FileWriter(str(folder), flush_secs=SECONDS_BETWEEN_WRITES)
+        begins = Event(step=0, session_log=SessionLog(status=SessionLog.START))
+        self._writer.add_event(begins, step=0)
         for entry in entries:
             self.write(entry)
 
     def write(self, entry: Entry) -> None:
-        """Add the numbers of one entry at its step; lines of text too."""
-        for key, value in entry.items():
-            if key in ("alarm", "warning"):
-                self._writer.add_text(f"training/{key}", str(value), entry["step"])
-            elif key != "step" and isinstance(value, int | float):
-                self._writer.add_scalar(tag(key), float(value), entry["step"])
+        """Add the numbers of one entry at its step, in one event; and its lines of text."""
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.summary import text
+
+        numbers = {
+            key: float(value)
+            for key, value in entry.items()
+            if key != "step" and isinstance(value, int | float)
+        }
+        values = [Summary.Value(tag=tag(key), simple_value=one) for key, one in numbers.items()]
+        for key in ("alarm", "warning"):
+            if key in entry:
+                values.extend(text(f"training/{key}", str(entry[key])).value)
+        self._writer.add_summary(Summary(value=values), entry["step"])
 
     def close(self) -> None:
         """Write what is left."""
