@@ -192,6 +192,12 @@ def test_an_alarm_is_written_before_it_ends_the_training(tmp_path, monkeypatch):
         monitors.step(0, method(small_views(method), 0)[1], taken=True, loss=1.0)
     [line] = (tmp_path / "toy/log.jsonl").read_text().splitlines()
     assert json.loads(line)["alarm"] == "all alike"
+    # Switched off it lets the same go by, and holds no checkpoint back.
+    with monitors_of(tmp_path / "off", Clock(4, 4, 8), probe_windows=0, alarm=False) as monitors:
+        monitors.step(0, method(small_views(method), 0)[1], taken=True, loss=1.0)
+        assert monitors.suspected_since is None
+    [entry] = history.read(tmp_path / "off/toy/log.jsonl")
+    assert "alarm" not in entry
 
 
 def test_monitors_are_no_part_of_the_lineage(toy_set, tmp_path):
