@@ -25,7 +25,7 @@ PINS = {
         r"^([\w.\-]+)==(\S+)$", (REPOSITORY / "constraints.txt").read_text(), flags=re.MULTILINE
     )
 }
-LEARNING = {"timm", "torch", "torchaudio", "torchvision"}
+LEARNING = {"tensorboardx", "timm", "torch", "torchaudio", "torchvision"}
 
 
 def names(requirements) -> set[str]:

@@ -326,6 +326,11 @@ class ExperimentResults:
         """History of the training, one JSON object per line."""
         return self.root / "log.jsonl"
 
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's event files, written from the same entries; not tracked."""
+        return self.root / "tensorboard"
+
     def embeddings(self, day: RecorderDay) -> Path:
         """Embeddings of a recorder-day."""
         return self.root / "embeddings" / day.recorder / f"{day.date}.zarr"

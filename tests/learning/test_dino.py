@@ -14,7 +14,9 @@ from torch import nn
 from dawnchorus import config
 from dawnchorus.config import Experiment
 from dawnchorus.learning.dino import Dino, Head, Prototypes, balanced, centred, dino_loss
-from dawnchorus.learning.method import decays, spread
+from dawnchorus.learning.measures import Usage
+from dawnchorus.learning.method import decays
+from dawnchorus.learning.monitors import measured
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.schedules import Clock
 
@@ -91,10 +93,10 @@ def test_sinkhorn_is_what_the_method_uses_when_asked():
         teacher, _ = method.teacher(views[:2])
         student, _ = method.student(views)
     temperature = method.schedules(3)["teacher_temperature"]
-    loss, figures = method(views, 3)
-    expected = dino_loss(balanced(teacher, temperature, ALONE), student, 0.1)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    assert 0 < figures["teacher_entropy"] < 3.4657
+    loss, seen = method(views, 3)
+    targets = balanced(teacher, temperature, ALONE)
+    assert loss.item() == pytest.approx(dino_loss(targets, student, 0.1).item(), rel=1e-6)
+    assert torch.equal(seen["targets"], torch.cat(targets))
 
 
 def test_the_methods_loss_and_centre_are_lightlys_on_its_own_outputs():
@@ -264,31 +266,41 @@ def test_the_head_learns_on_what_becomes_the_embedding(pooling):
     assert loss.isfinite()
 
 
-def test_figures_tell_a_healthy_teacher_from_a_collapsed_one():
-    method = small_dino()
-    _, healthy = method(small_views(method, 16), 0)
-    assert healthy["embedding_std"] > 0.05
+def test_what_it_lets_the_monitors_see_tells_a_healthy_teacher_from_a_collapsed_one():
+    def figures(method: Dino) -> dict:
+        return measured(method(small_views(method, 16), 0)[1], Usage(), ALONE)
+
+    healthy = figures(small_dino())
+    assert healthy["embedding_std"] > 0.05 and healthy["teacher_information"] > 0.05
 
     same = small_dino()
     with torch.no_grad():  # all windows get the same embedding
         for branch in (same.teacher, same.student):
             branch.backbone.norm.weight.zero_()
             branch.backbone.norm.bias.normal_()
-    _, collapsed = same(small_views(same, 16), 0)
-    assert collapsed["embedding_std"] < 1e-3
+    collapsed = figures(same)
+    assert collapsed["embedding_std"] < 1e-3 and collapsed["output_std"] < 1e-3
+    assert collapsed["teacher_information"] < 1e-5
     # Without a centre one prototype wins everywhere: entropy far below ln(32) = 3.47; with the
     # centre all are alike: entropy ln(32).
+    assert collapsed["teacher_entropy"] < 3.0
     for step in range(200):
         same(small_views(same, 2), step)
         same.center.lerp_(same._batch_center, 0.5)
-    _, centred = same(small_views(same, 16), 0)
+    centred = figures(same)
     assert centred["teacher_entropy"] == pytest.approx(3.4657, abs=0.01)
+    assert centred["teacher_uniform_kl"] == pytest.approx(0.0, abs=0.01)
+    assert centred["teacher_information"] < 1e-5
 
 
-def test_spread_is_one_for_even_and_zero_for_equal_directions():
-    even = torch.randn(20_000, 64, generator=torch.Generator().manual_seed(0))
-    assert spread(even).item() == pytest.approx(1.0, abs=0.01)
-    assert spread(torch.ones(10, 64) * torch.rand(10, 1)).item() < 1e-3
+def test_without_centring_the_centre_stays_zero_and_the_targets_are_the_teachers_own():
+    method = small_dino(dino={"centering": "none"})
+    views = small_views(method)
+    _, seen = method(views, 0)
+    method.after_step(0)
+    assert method.center.abs().max() == 0
+    temperature = method.schedules(0)["teacher_temperature"]
+    assert torch.allclose(seen["targets"], (seen["outputs"] / temperature).softmax(dim=-1))
 
 
 def test_bf16_forward_has_a_float32_loss_near_that_of_float32():

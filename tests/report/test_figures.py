@@ -76,24 +76,66 @@ def test_the_same_points_are_the_same_bytes(tmp_path):
         assert Image.open(path).size[0] > 900
 
 
-def test_training_curves_are_the_logs(drawn, tmp_path):
+def curves(tmp_path, **figures):
+    """A log of 50 steps with these figures, read back."""
     log = tmp_path / "log.jsonl"
     entries = [
-        {"step": step, "loss": 3.0 / step, "teacher_entropy": 2.0, "embedding_std": 0.5,
-         "learning_rate": 1e-3 * step, "batch": "ab"}
+        {"step": step, "loss": 3.0 / step, "learning_rate": 1e-3 * step, "batch": "ab"}
+        | {key: value(step) for key, value in figures.items()}
         for step in range(1, 51)
-    ]  # fmt: skip
+    ]
     entries[10]["loss"] = None
     log.write_text("\n".join(json.dumps(entry) for entry in entries) + "\n")
-    columns = training.read_log(log)
+    return training.read_log(log)
+
+
+def panels(figure: Figure) -> dict:
+    titles = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    return {title.split(",")[0].split(":")[0]: axes for title, axes in titles.items() if title}
+
+
+def test_training_curves_are_the_logs(drawn, tmp_path):
+    columns = curves(
+        tmp_path,
+        teacher_entropy=lambda step: 2.0,
+        teacher_information=lambda step: 0.5,
+        embedding_std=lambda step: 0.5,
+        prototypes_used=lambda step: None if step < 5 else 0.75,
+        rankme=lambda step: 12.0 + step if step % 10 == 0 else None,
+        knn_hour=lambda step: 0.4 if step % 10 == 0 else None,
+        knn_hour_chance=lambda step: 0.125 if step % 10 == 0 else None,
+        windows_per_second=lambda step: 100.0,
+        data_wait_share=lambda step: 0.01,
+        monitor_share=lambda step: 0.02,
+    )
     assert columns["step"].tolist() == list(range(1, 51))
     assert math.isnan(columns["loss"][10])
     training.draw_training(columns, Experiment(), tmp_path / "training.png")
-    loss, entropy, _, rate = drawn[0].axes
-    assert loss.lines[0].get_ydata()[1] == 1.5
-    assert rate.lines[0].get_ydata().tolist() == columns["learning_rate"].tolist()
+    shown = panels(drawn[0])
+    assert list(shown) == [
+        *("loss", "teacher", "spread of the embeddings", "RankMe", "prototypes in use"),
+        *("nearest neighbours name right (dotted", "schedules", "pace"),
+    ]
     # Where nothing would be learned: the logarithm of the number of prototypes.
-    assert entropy.lines[-1].get_ydata()[0] == pytest.approx(math.log(32_768))
+    for panel in ("loss", "teacher"):
+        assert shown[panel].lines[-1].get_ydata()[0] == pytest.approx(math.log(32_768))
+    assert shown["loss"].lines[0].get_ydata()[1] == 1.5
+    assert shown["RankMe"].lines[0].get_xdata().tolist() == [10, 20, 30, 40, 50]
+    assert shown["RankMe"].lines[0].get_ydata()[-1] == 62.0
+    hour, chance = shown["nearest neighbours name right (dotted"].lines
+    assert hour.get_ydata().tolist() == [0.4] * 5 and chance.get_ydata()[0] == 0.125
+    rate = shown["schedules"].lines[0]
+    assert rate.get_ydata().tolist() == (columns["learning_rate"] / 0.05).tolist()
+    assert rate.get_label() == "learning rate (1 is 0.05)"
+
+
+def test_a_method_without_a_teacher_has_its_own_figures_and_no_empty_panel(drawn, tmp_path):
+    columns = curves(tmp_path, variance=lambda step: 0.3, output_std=lambda step: 0.9)
+    training.draw_training(columns, Experiment(), tmp_path / "training.png")
+    shown = panels(drawn[0])
+    assert list(shown) == ["loss", "the method's own figures", "schedules"]
+    labels = [line.get_label() for line in shown["the method's own figures"].lines]
+    assert [label for label in labels if label[0] != "_"] == ["output std", "variance"]
 
 
 def test_a_methods_own_curves_are_drawn_with_its_own_landmarks(drawn, tmp_path):

@@ -6,9 +6,8 @@ Every key has its default, its unit and its bounds here and nowhere else.
 from __future__ import annotations
 
 import difflib
-import math
 import re
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -35,6 +34,7 @@ PACE = frozenset(
         "warm_start",
         "feed",
         "memory_gb",
+        "monitors",
         "compile",
         "micro_batch",
         "activation_checkpointing",
@@ -143,22 +143,8 @@ class Augmentation(Section):
         return ordered(span)
 
 
-class Curve(NamedTuple):
-    """A number of a method's log, and the value it has if nothing is learned."""
-
-    key: str
-    title: str
-    nothing_learned: float
-    meaning: str
-
-
 class MethodSettings(Section):
     """Settings of one joint-embedding method; stand in its own section of an experiment."""
-
-    @property
-    def curves(self) -> tuple[Curve, ...]:
-        """The two numbers of its log that tell best how it fares."""
-        raise NotImplementedError
 
 
 class Dino(MethodSettings):
@@ -180,23 +166,15 @@ class Dino(MethodSettings):
     temperature_warmup_epochs: Annotated[float, Field(ge=0)] = 10.0
     teacher_momentum: Share = 0.992
     """Momentum of the teacher at the start; rises to 1 by a cosine."""
-    centering: Literal["mean", "sinkhorn"] = "mean"
+    centering: Literal["mean", "sinkhorn", "none"] = "mean"
     """What keeps the teacher from using few prototypes only: a running mean that is taken away, or
-    balanced use within the batch (better for short trainings and small batches)."""
+    balanced use within the batch (better for short trainings and small batches). ``none`` is for
+    experiments: nothing keeps it, and it collapses."""
     center_momentum: Share = 0.9
     local_crops: Annotated[int, Field(ge=0)] = 6
     """Local crops per window, beside two global ones."""
     freeze_last_layer_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs in which the last layer does not learn."""
-
-    @property
-    def curves(self) -> tuple[Curve, ...]:
-        """Loss and the teacher's entropy; both are ln(prototypes) for a uniform output."""
-        uniform = math.log(self.out_dim)
-        return (
-            Curve("loss", "loss (nat)", uniform, "uniform output"),
-            Curve("teacher_entropy", "entropy of the teacher (nat)", uniform, "uniform output"),
-        )
 
 
 class Vicreg(MethodSettings):
@@ -216,15 +194,6 @@ class Vicreg(MethodSettings):
     epsilon: Annotated[float, Field(gt=0)] = 1e-4
     """Added to the variance before its root is taken."""
 
-    @property
-    def curves(self) -> tuple[Curve, ...]:
-        """Loss and the hinge on the deviation, where all windows have one embedding."""
-        hinge = max(0.0, 1.0 - math.sqrt(self.epsilon))
-        return (
-            Curve("loss", "loss", self.variance * hinge, "collapsed"),
-            Curve("variance", "missing deviation per dimension", hinge, "collapsed"),
-        )
-
 
 class TrainingResources(Section):
     """What the workflow asks the scheduler for when it trains this experiment."""
@@ -236,6 +205,22 @@ class TrainingResources(Section):
     runtime_minutes: Positive = 720
     """Time limit of one job. A minute before it is up, the training saves and ends; it is started
     again and goes on."""
+
+
+class Monitors(Section):
+    """What is watched while an experiment trains; nothing here changes what is learned."""
+
+    alarm: bool = True
+    """End a training that has collapsed, with a diagnosis (``docs/monitors.md``)."""
+    tensorboard: bool = True
+    """Write ``{experiment}/tensorboard/`` beside ``log.jsonl``."""
+    probe_windows: Annotated[int, Field(ge=0)] = 2000
+    """Windows of the training set that are embedded now and then, for nearest neighbours and RankMe;
+    0 does neither."""
+    probe_steps: Positive = 200
+    """Steps from one probe to the next."""
+    neighbours: Positive = 5
+    """Nearest neighbours that vote on hour, recorder and species."""
 
 
 class Experiment(Section):
@@ -300,6 +285,7 @@ class Experiment(Section):
     koleo_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of a term that pushes each window's features away from their nearest neighbour in the
     batch (KoLeo, arXiv:1806.03198; 0.1 in DINOv2); 0 leaves it out."""
+    monitors: Monitors = Monitors()
     dino: Dino = Dino()
     vicreg: Vicreg = Vicreg()
     augmentation: Augmentation = Augmentation()

@@ -96,6 +96,7 @@ def save(
     method: Method,
     optimizer: torch.optim.Optimizer,
     keep: int,
+    good: int | None = None,
 ) -> Path:
     """Write a checkpoint, then remove all but the last ``keep`` of its lineage.
 
@@ -108,6 +109,8 @@ def save(
         Their whole state is written.
     keep : int
         At least 1.
+    good : int, optional
+        The last checkpoint of so many steps or fewer stays too: what came after is suspected.
     """
     tensors = {f"method.{name}": value for name, value in method.state_dict().items()}
     moments, plain = optimizers.state_of(optimizer, method)
@@ -126,8 +129,11 @@ def save(
             json.dumps(asdict(position), sort_keys=True) + "\n", encoding="utf-8"
         )
         sync(partial / STATE)
-    for old in complete(lineage)[:-keep]:
-        shutil.rmtree(old.path)
+    there = complete(lineage)
+    trusted = [one.path for one in there if good is not None and one.position.step <= good][-1:]
+    for old in there[:-keep]:
+        if old.path not in trusted:
+            shutil.rmtree(old.path)
     return path
 
 
@@ -166,6 +172,13 @@ def restore_weights(checkpoint: Checkpoint, method: Method) -> None:
         If the networks are of another shape.
     """
     _load_method(checkpoint, method, _tensors(checkpoint))
+
+
+def remove_after(lineage: Path, step: int) -> None:
+    """Remove a lineage's checkpoints of more than ``step`` steps: what they hold is no good."""
+    for one in complete(lineage):
+        if one.position.step > step:
+            shutil.rmtree(one.path)
 
 
 def remove_others(checkpoints: Path, lineage: str) -> None:

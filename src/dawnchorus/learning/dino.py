@@ -9,6 +9,7 @@ a low temperature, which together keep it from collapsing.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -17,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dawnchorus import config
+from dawnchorus.learning.collapse import Symptom
 from dawnchorus.learning.crops import Crop, crops_of
-from dawnchorus.learning.method import Figures, Method, spread
+from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.networks import Backbone
 from dawnchorus.learning.pooling import features
 from dawnchorus.learning.ranks import Ranks
@@ -27,6 +29,9 @@ from dawnchorus.learning.schedules import Clock, cosine, linear
 GLOBAL_CROPS = 2
 SINKHORN_ROUNDS = 3
 TINY = 1e-30
+LOW_MOMENTUM = 0.9
+SLOW_CENTER = 0.99
+"""Values beyond which a setting is named as the likely cause of a collapse."""
 
 
 class Prototypes(nn.Module):
@@ -202,6 +207,41 @@ class Dino(Method):
         """The teacher's: the average is better than the student at any time."""
         return self.teacher.backbone
 
+    @property
+    def uniform_loss(self) -> float:
+        """ln(out_dim): every prototype equally likely for every window."""
+        return math.log(self.settings.out_dim)
+
+    def causes(self, symptom: Symptom) -> tuple[str, ...]:
+        """What in these settings leads to one prototype, to none, or to one output for all."""
+        own = self.settings
+        found = []
+        sharp = own.teacher_temperature < 0.8 * own.student_temperature
+        if not sharp and symptom != "one prototype":
+            found.append(
+                f"dino.teacher_temperature is {own.teacher_temperature:g}, too high beside "
+                f"student_temperature {own.student_temperature:g}: take 0.02 to 0.07"
+            )
+        if own.centering == "none" and symptom != "uniform":
+            found.append("dino.centering is none (centering is off): take mean or sinkhorn")
+        if own.teacher_momentum < LOW_MOMENTUM:
+            found.append(
+                f"dino.teacher_momentum is {own.teacher_momentum:g}, too low (the teacher runs "
+                "after the student): take 0.98 or more"
+            )
+        if own.centering == "mean" and own.center_momentum > SLOW_CENTER:
+            found.append(f"dino.center_momentum is {own.center_momentum:g}, too slow: take 0.9")
+        if found:
+            return tuple(found)
+        if symptom == "one prototype":
+            return ("the running mean does not keep up: set dino.centering to sinkhorn",)
+        if symptom in ("uniform", "same output"):
+            return (
+                "the centre outweighs what the teacher knows: lower dino.teacher_temperature, "
+                "lengthen warmup_epochs, or lower learning_rate",
+            )
+        return ()
+
     def schedules(self, step: int) -> dict[str, float]:
         """Teacher momentum (cosine to 1) and temperature (linear, then constant)."""
         settings, clock = self.settings, self.clock
@@ -221,7 +261,7 @@ class Dino(Method):
         self._center_sum, self._seen = torch.zeros_like(self.center), 0
 
     def forward(self, views: list[Tensor], step: int) -> tuple[Tensor, Figures]:
-        """Return the loss and, of the teacher, how sure and how varied it is."""
+        """Return the loss and, of the teacher, embeddings, prototypes and what it teaches."""
         temperature = self.schedules(step)["teacher_temperature"]
         with torch.no_grad():
             teacher, found = self.teacher(views[:GLOBAL_CROPS])
@@ -233,17 +273,15 @@ class Dino(Method):
                 targets = centred(teacher, self.center, temperature)
             loss = dino_loss(targets, student, self.settings.student_temperature)
         with torch.no_grad():
-            center = self.ranks.mean(torch.stack(teacher).mean(dim=(0, 1)))
-            windows = views[0].shape[0]
+            outputs, windows = torch.stack(teacher), views[0].shape[0]
+            center = self.ranks.mean(outputs.mean(dim=(0, 1)))
             self._center_sum = self._center_sum + windows * center
             self._seen += windows
-            entropy = torch.stack(
-                [torch.special.entr(q).sum(dim=-1).mean() for q in targets]
-            ).mean()
             figures = {
-                "teacher_entropy": entropy,
+                "embeddings": found,
+                "outputs": outputs.flatten(0, 1),
+                "targets": torch.cat(targets),
                 "center_norm": self.center.norm(),
-                "embedding_std": spread(found),
             }
         sizes = [view.shape[0] for view in views]
         return self.spread_out(loss, learning.split(sizes)[:GLOBAL_CROPS], figures), figures
@@ -261,5 +299,6 @@ class Dino(Method):
         torch._foreach_lerp_(
             list(self.teacher.parameters()), list(self.student.parameters()), towards_student
         )
-        self.center.lerp_(self._batch_center, 1.0 - self.settings.center_momentum)
+        if self.settings.centering != "none":
+            self.center.lerp_(self._batch_center, 1.0 - self.settings.center_momentum)
         self._center_sum, self._seen = torch.zeros_like(self.center), 0

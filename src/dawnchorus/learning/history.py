@@ -2,67 +2,56 @@
 
 In: the figures of a step. Out: a line; after a resume the lines beyond the checkpoint are gone, so
 that each step stands once. Numbers that JSON has no word for (NaN, infinity) are written as null.
+Every key stands in every line, unless it says otherwise. With several processes a figure is that of
+all their windows together; seconds and bytes are the first process's.
 
-Keys: ``step`` (steps done), ``epoch``, ``loss``, ``learning_rate``, ``weight_decay``, the method's
-schedules and figures (each method's file says which; all have ``embedding_std``: 1 is even, 0 is
-collapsed; ``koleo`` if it has a weight), ``gradient_norm`` (before
-clipping), ``windows_per_second``, ``taken`` (false if the loss was bad and the step was not taken),
-``batch`` (XXH3-64 of the rows of the training set in the step).
+==========================  ========================================================================
+``step``, ``epoch``         steps done, and in epochs
+``loss``                    nats (DINO)
+``gradient_norm``           before clipping
+``learning_rate``,          and the method's own schedules (``teacher_momentum``,
+``weight_decay``            ``teacher_temperature``)
+``taken``                   false if the loss was bad and the step was not taken
+``batch``                   XXH3-64 of the rows of the training set in the step
+``embedding_std``           spread of the embeddings of the step's views: 1 is even, 0 collapsed
+``output_std``              standard deviation over windows of what the loss compares, mean per
+                            dimension: cosines (DINO's prototypes), else the method's unit
+``teacher_entropy``         nats; mean over windows of the entropy of what the teacher teaches
+``teacher_uniform_kl``      nats; KL(teacher || uniform) = ln(out_dim) - entropy
+``teacher_information``     nats; mutual information of window and prototype in the step: 0 if the
+                            teacher says the same for all windows; at most ln(windows in the step)
+``prototypes_effective``    exp(entropy of the mean of what is taught in the step)
+``prototypes_used``         share of the prototypes that were the likeliest of at least one of the
+                            last 4 x out_dim views; null until as many were seen since the start
+``center_norm``             norm of DINO's centre
+``rankme``                  every ``probe_steps``: effective rank of the sample's embeddings
+``rankme_centred``          the same of the embeddings without their mean: the rank of what varies
+``knn_hour``, ``_recorder`` every ``probe_steps``, where there are such labels: share of the sample
+``_species``                that its nearest neighbours in other groups name right ...
+``knn_hour_chance`` ...     ... and the share of the most frequent class
+``windows_per_second``      over the steps since the line before, all processes together
+``views_per_second``        windows times the views of each
+``data_wait_share``         share of the time since then in which the loop waited for windows
+``monitor_share``           share of the time since then that monitors took
+``gpu_memory_gb``           10^9 bytes; most that tensors held on the GPU since the start; without a
+``memory_gb``               GPU the most that the process held in memory
+``warning``, ``alarm``      in few lines, text: what is not as it should be
+==========================  ========================================================================
+
+``koleo`` is the KoLeo term, where it has a weight. A method without a teacher's distribution (VICReg) has no ``teacher_`` and ``prototypes_`` keys; its
+own figures stand under the names it gives them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from dawnchorus.learning.ranks import Ranks
-from dawnchorus.learning.schedules import Clock
 from dawnchorus.results import publishing
 
 Entry = dict[str, Any]
-
-
-class Meter:
-    """Writes a log line now and then, with the rate since the line before.
-
-    Parameters
-    ----------
-    path : Path
-        The log.
-    clock : Clock
-    lines_per_epoch : int
-        At most so many; the last step has one always.
-    ranks : Ranks
-        Figures are averaged over the processes; the first one writes.
-    """
-
-    def __init__(self, path: Path, clock: Clock, lines_per_epoch: int, ranks: Ranks) -> None:
-        self._path, self._clock, self._ranks = path, clock, ranks
-        self._every = max(1, clock.steps_per_epoch // lines_per_epoch)
-        self._since, self._steps = time.monotonic(), 0
-
-    def log(
-        self, step: int, figures: dict[str, Tensor], *, always: bool, **numbers: float | bool | str
-    ) -> None:
-        """Take note of a step that was done; write a line if one is due, or ``always``."""
-        done = step + 1
-        self._steps += 1
-        if not (always or done % self._every == 0 or done == self._clock.total_steps):
-            return
-        values = torch.stack([value.detach().float() for value in figures.values()])
-        averaged = dict(zip(figures, self._ranks.mean(values).tolist(), strict=True))
-        now = time.monotonic()
-        rate = self._steps * self._clock.batch_size / (now - self._since)
-        self._since, self._steps = now, 0
-        if self._ranks.first:
-            place = {"step": done, "epoch": self._clock.epoch(done)}
-            append(self._path, {**place, **numbers, **averaged, "windows_per_second": rate})
 
 
 def read(path: Path) -> list[Entry]:

@@ -30,6 +30,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dawnchorus.config import Experiment
 from dawnchorus.learning import koleo
+from dawnchorus.learning.collapse import Symptom
 from dawnchorus.learning.crops import Crop
 from dawnchorus.learning.networks import Backbone, build, outline
 from dawnchorus.learning.pooling import dimension
@@ -37,7 +38,16 @@ from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.schedules import Clock
 
 Figures = dict[str, Tensor]
-"""Numbers to log, as tensors on the device (reading them waits for it); averaged over processes."""
+"""What the monitors see of a step, detached and on the device.
+
+Scalars are logged as they are, averaged over the processes. Three names are tensors of this
+process's rows, which :mod:`dawnchorus.learning.monitors` measures when a line of the log is due:
+
+- ``embeddings`` (n, dimension): what will be the output space, of some views;
+- ``outputs`` (n, k): what the loss compares (prototypes' scores before any centre or temperature,
+  an expander's projection), alike for all windows if the method has collapsed;
+- ``targets`` (n, k): distributions over prototypes that teach, where a method has such.
+"""
 
 
 class Method(nn.Module, ABC):
@@ -143,6 +153,18 @@ class Method(nn.Module, ABC):
     def after_step(self, step: int) -> None:
         """Update what is not learned by gradient (averages); only called if the step was taken."""
 
+    @property
+    def uniform_loss(self) -> float | None:
+        """The loss of a method that tells nothing apart, if its loss has such a value."""
+        return None
+
+    def causes(self, symptom: Symptom) -> tuple[str, ...]:
+        """What in the method's own settings may have led to a collapse, the likeliest first.
+
+        Parts of a sentence that name the key and what to do, for the line that ends the training.
+        """
+        return ()
+
     def schedules(self, step: int) -> dict[str, float]:
         """The method's own scheduled values at a step, for the log."""
         return {}
@@ -155,16 +177,3 @@ class Method(nn.Module, ABC):
 def decays(name: str, parameter: Tensor) -> bool:
     """Whether weight decay applies: not to biases, norms and gains."""
     return not (name.endswith((".bias", ".gain")) or parameter.ndim <= 1)
-
-
-def spread(embeddings: Tensor) -> Tensor:
-    """Mean standard deviation per dimension of L2-normalised embeddings, times sqrt(dimension).
-
-    1 when they point evenly in all directions, 0 when all are the same: collapse.
-
-    Parameters
-    ----------
-    embeddings : Tensor, shape (n, d)
-    """
-    unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
-    return unit.std(dim=0, correction=0).mean() * embeddings.shape[1] ** 0.5

@@ -27,6 +27,7 @@ class Plan:
     frozen: FrozenSet
     mels: int
     frames: int
+    window_seconds: float
     sampler: EpochSampler
     clock: Clock
 
@@ -80,7 +81,8 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
         )
     sampler = EpochSampler(windows, wanted.batch_size, wanted.seed, wanted.shuffle_windows)
     clock = Clock.of(windows, wanted.batch_size, wanted.epochs)
-    return Plan(experiment, recipe, frozen, shape.mels, shape.frames, sampler, clock)
+    seconds = shape.window_seconds
+    return Plan(experiment, recipe, frozen, shape.mels, shape.frames, seconds, sampler, clock)
 
 
 def dimension(experiment: Experiment, mels: int, frames: int) -> int:

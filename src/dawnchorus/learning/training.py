@@ -36,10 +36,13 @@ from dawnchorus.learning import (
     launch,
     networks,
     optimizers,
+    probe,
 )
+from dawnchorus.learning.backgrounds import Read
 from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.methods import METHODS
+from dawnchorus.learning.monitors import Monitors
 from dawnchorus.learning.plan import Plan, dimension, plan
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.scale import Scale, sample_rows
@@ -49,8 +52,6 @@ from dawnchorus.learning.whitening import Whitening
 from dawnchorus.progress import counting
 from dawnchorus.results import ExperimentResults, Results, publishing
 
-LINES_PER_EPOCH = 50
-"""Logged steps per epoch, at most."""
 WHITENED_AT_ONCE = 256
 """Windows per forward pass when the whitening is learned."""
 BAD_STEPS_IN_A_ROW = 3
@@ -94,6 +95,8 @@ def train(
     ------
     DawnChorusError
         If the settings do not fit the training set, or the loss is not finite again and again.
+    Collapsed
+        (a DawnChorusError) if the alarm is on and all windows have become alike.
     GoOnLater
         (a SystemExit with status 75) after SIGTERM, or when the time is nearly up, and the
         checkpoint is written.
@@ -147,15 +150,18 @@ def _run(  # noqa: PLR0912, PLR0915 - top to bottom
     autocast = torch.autocast(
         ranks.device.type, torch.bfloat16, enabled=experiment.precision == "bf16"
     )
-    meter = history.Meter(paths.log, clock, LINES_PER_EPOCH, ranks)
+    sample = _probe(course, source.read, scale) if ranks.first else None
     saved = time.monotonic()
     with (
         Watch(deadline) as watch,
         counting(
             f"training {course.name}", clock.total_steps, "steps", done=step, shown=ranks.first
         ) as done,
+        Monitors(
+            course.name, experiment, clock, method, sample, paths, course.lineage, ranks, step
+        ) as monitors,
     ):
-        for batch in source.batches(step, clock.total_steps, maker.partner):
+        for batch in monitors.waits(source.batches(step, clock.total_steps, maker.partner)):
             # Stochastic depth draws from torch's own generator: its state follows from the step.
             torch.manual_seed(augment.stream(seed, step, 1 + ranks.rank))
             rates = _set_rates(optimizer, experiment, clock, step)
@@ -176,15 +182,14 @@ def _run(  # noqa: PLR0912, PLR0915 - top to bottom
                 method.undo_step(step)
             skipped = 0 if taken else skipped + 1
 
-            meter.log(
+            monitors.step(
                 step,
                 figures,
-                always=not taken,
+                taken=taken,
                 loss=mean_loss,
                 gradient_norm=gradient_norm,
                 **rates,
                 **method.schedules(step),
-                taken=taken,
                 batch=sampler.digest(step),
             )
             step += 1
@@ -202,7 +207,8 @@ def _run(  # noqa: PLR0912, PLR0915 - top to bottom
                 if ranks.first:
                     lineage = paths.checkpoints / course.lineage
                     at = checkpoint.Position(step, generation, skipped)
-                    checkpoint.save(lineage, at, method, optimizer, experiment.keep_checkpoints)
+                    keep, good = experiment.keep_checkpoints, monitors.suspected_since
+                    checkpoint.save(lineage, at, method, optimizer, keep, good)
                 saved = time.monotonic()
                 watch.saving_took(saved - writing)
             if stop and step < clock.total_steps:
@@ -232,7 +238,7 @@ def _gradient(
     loss : Tensor
         Float32, of this process's windows.
     figures : dict of Tensor
-        The method's, averaged over the passes.
+        The method's, of all passes.
     """
     here = batch.codes.shape[0]
     parts = list(acceleration.passes(here, most))
@@ -249,7 +255,10 @@ def _gradient(
             (weight * part_loss).backward()
         loss += weight * part_loss.detach()
         for name, value in part_figures.items():
-            figures[name] = weight * value + figures.get(name, 0.0)
+            if value.ndim:  # rows of windows
+                figures[name] = torch.cat([figures[name], value]) if number else value
+            else:
+                figures[name] = weight * value + figures.get(name, 0.0)
     return loss, figures
 
 
@@ -265,6 +274,20 @@ def _write_recipe(course: Plan, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with publishing(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _probe(course: Plan, read: Read, scale: Scale) -> probe.Probe | None:
+    """The online probe, if one is wanted."""
+    settings = course.experiment.monitors
+    return probe.of_training_set(
+        course.frozen,
+        read,
+        scale,
+        windows=settings.probe_windows,
+        neighbours=settings.neighbours,
+        seed=course.experiment.seed,
+        window_seconds=course.window_seconds,
+    )
 
 
 def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:

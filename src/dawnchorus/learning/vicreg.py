@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dawnchorus import config
 from dawnchorus.learning.crops import Crop, crops_of
-from dawnchorus.learning.method import Figures, Method, spread
+from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.networks import Backbone
 from dawnchorus.learning.pooling import features
 from dawnchorus.learning.ranks import Ranks
@@ -140,11 +140,11 @@ class Vicreg(Method):
                 + weights.variance * variance
                 + weights.covariance * covariance
             )
-        with torch.no_grad():
-            figures = {
-                "invariance": invariance.detach(),
-                "variance": variance.detach(),
-                "covariance": covariance.detach(),
-                "embedding_std": spread(torch.cat(found)),
-            }
+        figures = {
+            "invariance": invariance.detach(),
+            "variance": variance.detach(),
+            "covariance": covariance.detach(),
+            "embeddings": torch.cat(found).detach(),
+            "outputs": torch.cat(embedded).detach(),
+        }
         return self.spread_out(loss, found, figures), figures

@@ -27,7 +27,7 @@ def draw_experiment(
     from dawnchorus.report.training import draw_training, read_log
 
     paths = results.experiment(experiment)
-    recipe = settings.experiment(experiment)
+    settings.experiment(experiment)
     points = read_points(settings, results, experiment, days)
     draw_maps(
         points,
@@ -42,7 +42,7 @@ def draw_experiment(
         cards(settings, results, experiment, days), points, results, paths.figure("cards.html")
     )
     draw_attention(results, experiment, paths.figure("attention.png"))
-    draw_training(read_log(paths.log), recipe, paths.figure("training.png"))
+    draw_training(read_log(paths.log), paths.figure("training.png"))
 
 
 def draw_comparison(settings: Settings, results: Results) -> None:
