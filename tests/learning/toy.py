@@ -43,7 +43,7 @@ def song_windows(
 
 @dataclass(frozen=True)
 class ToyFrozen:
-    """Stands for :class:`dawnchorus.learning.training_set.FrozenSet`."""
+    """Stands for :class:`dawnchorus.learning.frozen.FrozenSet`."""
 
     codes: NDArray[np.uint8]
     spectrograms: str = "toy"
