@@ -1,7 +1,7 @@
-"""How soon the collapse alarm ends a training, how far healthy ones stay from it, what watching costs.
+"""How soon the collapse alarm ends a training, how far others stay from it, what watching costs.
 
 Toy windows (a tone of one of six pitches in noise), the real loop. Forced: centering off and momentum 0,
-temperatures far too high; healthy: both ways of centring. ``docs/monitors.md`` quotes it. There is no peer: nothing
+temperatures far too high; not forced: both ways of centring. ``docs/monitors.md`` quotes it. There is no peer: nothing
 else that trains DINO stops by itself. ``--quick`` runs one of each.
 """
 
@@ -108,7 +108,7 @@ def main() -> None:
             least[f"{centering}, seed {seed}"] = min(e["teacher_information"] for e in log)
             shares.append(float(np.mean([e["monitor_share"] for e in log])))
             print(
-                f"healthy, {centering}, seed {seed}: {'ENDED' if said else 'trained'} "
+                f"not forced, {centering}, seed {seed}: {'ENDED' if said else 'trained'} "
                 f"{log[-1]['step']} steps; least information "
                 f"{least[f'{centering}, seed {seed}']:.3f} nat (alarm below {NO_INFORMATION:g}); "
                 f"monitors {shares[-1]:.1%} of the time, a line every step"
