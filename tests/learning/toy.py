@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from dawnchorus.results import Results
 
 CLASSES = 6
 
@@ -50,6 +53,7 @@ class ToyFrozen:
     db_min: float = -120.0
     db_step: float = 0.5
     lost: int = 0
+    results: Results = field(default_factory=lambda: Results(Path("nowhere")))
 
     @property
     def table(self) -> pl.DataFrame:
@@ -59,6 +63,7 @@ class ToyFrozen:
             {
                 "recorder": np.where(row < len(row) // 2, "AM01", "AM02"),
                 "date": ["2021-05-24"] * len(row),
+                "recording": ["04.wav"] * len(row),
                 "time": np.datetime64("2021-05-24T04:00", "us") + row * np.timedelta64(4, "s"),
                 "activity": row.astype(np.float32),
             },

@@ -11,7 +11,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dawnchorus.config import Experiment
 from dawnchorus.report import attention, maps, style, training
 from dawnchorus.report.windows import Pictures, contrast
 
@@ -98,6 +97,7 @@ def test_training_curves_are_the_logs(drawn, tmp_path):
     columns = curves(
         tmp_path,
         teacher_entropy=lambda step: 2.0,
+        teacher_uniform_kl=lambda step: math.log(32_768) - 2.0,
         teacher_information=lambda step: 0.5,
         embedding_std=lambda step: 0.5,
         prototypes_used=lambda step: None if step < 5 else 0.75,
@@ -110,7 +110,7 @@ def test_training_curves_are_the_logs(drawn, tmp_path):
     )
     assert columns["step"].tolist() == list(range(1, 51))
     assert math.isnan(columns["loss"][10])
-    training.draw_training(columns, Experiment(), tmp_path / "training.png")
+    training.draw_training(columns, tmp_path / "training.png")
     shown = panels(drawn[0])
     assert list(shown) == [
         *("loss", "teacher", "spread of the embeddings", "RankMe", "prototypes in use"),
@@ -131,22 +131,11 @@ def test_training_curves_are_the_logs(drawn, tmp_path):
 
 def test_a_method_without_a_teacher_has_its_own_figures_and_no_empty_panel(drawn, tmp_path):
     columns = curves(tmp_path, variance=lambda step: 0.3, output_std=lambda step: 0.9)
-    training.draw_training(columns, Experiment(), tmp_path / "training.png")
+    training.draw_training(columns, tmp_path / "training.png")
     shown = panels(drawn[0])
     assert list(shown) == ["loss", "the method's own figures", "schedules"]
     labels = [line.get_label() for line in shown["the method's own figures"].lines]
     assert [label for label in labels if label[0] != "_"] == ["output std", "variance"]
-
-
-def test_a_methods_own_curves_are_drawn_with_its_own_landmarks(drawn, tmp_path):
-    steps = np.arange(1.0, 51.0)
-    columns = {"step": steps, "loss": 20 / steps, "variance": 0.9 / steps, "learning_rate": steps}
-    experiment = Experiment(method="vicreg", vicreg={"variance": 10.0, "epsilon": 0.01})
-    training.draw_training(columns, experiment, tmp_path / "training.png")
-    loss, variance, _, _ = drawn[0].axes
-    assert loss.lines[-1].get_ydata()[0] == pytest.approx(10 * 0.9)  # 1 less the root of epsilon
-    assert variance.lines[0].get_ydata().tolist() == columns["variance"].tolist()
-    assert variance.lines[-1].get_ydata()[0] == pytest.approx(0.9)
 
 
 def test_attention_is_shown_between_its_least_and_its_most():

@@ -298,11 +298,9 @@ class Experiment(Section):
     time, one row beside the other (rows x width dimensions; `bands-max`: its maximum,
     `bands-mean+max`: both)."""
     whitening: Annotated[float, Field(gt=0)] | None = None
-    """Turn embeddings to their principal axes and scale these alike, so that quiet differences count
-    beside loud ones: this much of the mean variance is added to each axis' own. 1 is mild, 0.1
+    """Even out the embeddings' principal axes, so that quiet differences count beside loud ones: this
+    much of the mean variance is added to each axis' own before it is divided by. 1 is mild, 0.1
     strong; null leaves embeddings as they are."""
-    dimensions: Positive | None = None
-    """Dimensions of the embedding at most: the leading principal axes (needs ``whitening``)."""
 
     @field_validator("backbone")
     @classmethod
@@ -339,8 +337,6 @@ class Experiment(Section):
                 f"pooling: {self.pooling} needs a class token, {self.backbone} has none; "
                 "take mean, max, mean+max, bands or bands-mean+max"
             )
-        if self.dimensions is not None and self.whitening is None:
-            raise ValueError("dimensions: axes are only cut off where there is a whitening")
         if self.pooling.startswith("bands"):
             variation = self.augmentation
             for key in ("global_mel", "local_mel"):

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.backbone import (
     ModelMetadata,
-    dimension,
     features,
     load_model,
     load_whitening,
@@ -136,9 +135,7 @@ class Network:
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        if self._whitening is not None:
-            return self._whitening.matrix.shape[1]
-        return dimension(self.metadata.outline, self.metadata.pooling)
+        return self.metadata.dimension
 
     @property
     def batch_size(self) -> int:

@@ -252,11 +252,9 @@ def untrained_spaces(
                 rows[done : done + len(part)] = part
                 done += len(part)
                 advance(len(part))
-        if metadata.whitened:
-            turn = Whitening.fit(
-                [torch.from_numpy(rows)], metadata.experiment["whitening"], metadata.whitened
-            )
-            rows = turn(torch.from_numpy(rows)).numpy()
+        if metadata.whitening is not None:
+            found = torch.from_numpy(rows)
+            rows = Whitening.fit([found], metadata.whitening)(found).numpy()
         spaces[name] = Space(name, BASELINE, rows, np.ones(len(windows), dtype=bool))
     return list(spaces.values())
 

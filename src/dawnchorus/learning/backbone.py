@@ -7,7 +7,7 @@ says how to use them (:class:`ModelMetadata`), so that whoever embeds needs noth
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,8 @@ class ModelMetadata:
         Of the training set: the network sees ``(dB - mean) / std``; one of each per channel.
     db_min, db_step
         Decibels of code 0 and per code, for :func:`model_input`.
-    whitened
-        Dimensions after the whitening (:mod:`.whitening`); 0 if there is none.
+    whitening
+        Shrinkage of the whitening (:mod:`.whitening`) in the file; None if there is none.
     input
         Whether it sees decibels as stored, above each band's median, or both (:mod:`.scale`).
     spectrograms
@@ -92,7 +92,7 @@ class ModelMetadata:
     db_min: float
     db_step: float
     input: Input = "level"
-    whitened: int = 0
+    whitening: float | None = None
     spectrograms: str = ""
     training_set: str = ""
     experiment: dict[str, Any] = field(default_factory=dict)
@@ -133,14 +133,14 @@ class ModelMetadata:
     @property
     def dimension(self) -> int:
         """Dimensions of an embedding."""
-        return self.whitened or dimension(self.outline, self.pooling)
+        return dimension(self.outline, self.pooling)
 
     @property
     def title(self) -> str:
         """Say in a few words what it is: ``vit_small/16 cls``."""
         patch = f"/{patch_name(self.patch)}" if self.backbone.startswith(("vit", "deit")) else ""
         seen = "" if self.input == "level" else f" of {self.input}"
-        whitened = f" whitened to {self.whitened}" if self.whitened else ""
+        whitened = "" if self.whitening is None else f" whitened by {self.whitening:g}"
         return f"{self.backbone}{patch} {self.pooling}{seen}{whitened}"
 
     def build(self) -> Backbone:
@@ -175,7 +175,6 @@ def save_model(
     if whitening is not None:
         last = {f"{WHITENING}{name}": value for name, value in whitening.state_dict().items()}
         state = {**state, **last}
-        metadata = replace(metadata, whitened=whitening.matrix.shape[1])
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}
     text = json.dumps(asdict(metadata), sort_keys=True)
     with publishing(path) as partial:
@@ -234,7 +233,7 @@ def load_whitening(path: Path) -> Whitening | None:
     DawnChorusError
         As :func:`load_model`.
     """
-    if not read_metadata(path).whitened:
+    if read_metadata(path).whitening is None:
         return None
     try:
         with safe_open(path, framework="pt") as handle:

@@ -88,5 +88,4 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
 def dimension(experiment: Experiment, mels: int, frames: int) -> int:
     """Length of an embedding; raises what is wrong with backbone, patch or pooling."""
     seen = backbone.outline(experiment.backbone, experiment.patch, mels, frames)
-    pooled = backbone.dimension(seen, experiment.pooling)
-    return min(pooled, experiment.dimensions or pooled)
+    return backbone.dimension(seen, experiment.pooling)

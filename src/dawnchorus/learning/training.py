@@ -303,6 +303,7 @@ def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
         db_min=scale.db_min,
         db_step=scale.db_step,
         input=scale.input,
+        whitening=experiment.whitening,
         spectrograms=course.frozen.spectrograms,
         training_set=course.frozen.fingerprint,
         experiment=experiment.model_dump(mode="json", exclude={*PACE, "recipe"}),
@@ -330,7 +331,7 @@ def _whitening(
             yield backbone.features(network, seen, metadata.pooling)
 
     with torch.inference_mode():
-        return Whitening.fit(found(), experiment.whitening, experiment.dimensions)
+        return Whitening.fit(found(), experiment.whitening)
 
 
 def _set_rates(

@@ -1,11 +1,12 @@
 """Whitening: the last turn of the embedding, so that a few loud directions do not drown the rest.
 
 In: features of windows of the training set, without labels. Out: :class:`Whitening`, which centres
-features, turns them to their principal axes and shrinks each by its deviation::
+features and divides their principal axes V by their deviations, as far as the shrinkage allows::
 
-    y = (x - mean) V / sqrt(variance + shrinkage * mean variance)
+    y = (x - mean) V diag(1 / sqrt(variance + shrinkage * mean variance)) V'
 
-The level of a scene spans the axes of large variance, a song those of small; cosine distances,
+The last factor turns them back (ZCA), so that no dimension is all noise and what standardises
+dimensions afterwards (probes do) changes little. The level of a scene spans the axes of large variance, a song those of small; cosine distances,
 which neighbours and clusters go by, see only the former as they are. Without shrinkage the noise of
 the smallest axes would count as much as anything; a large one changes nothing.
 """
@@ -19,13 +20,12 @@ from torch import Tensor, nn
 
 
 class Whitening(nn.Module):
-    """Centres, turns and scales features.
+    """Centres features and evens out their axes.
 
     Parameters
     ----------
     mean : Tensor, shape (d,)
-    matrix : Tensor, shape (d, k)
-        Principal axes of the largest variance first, each divided by its shrunk deviation.
+    matrix : Tensor, shape (d, d)
     """
 
     mean: Tensor
@@ -37,9 +37,7 @@ class Whitening(nn.Module):
         self.register_buffer("matrix", matrix)
 
     @classmethod
-    def fit(
-        cls, features: Iterable[Tensor], shrinkage: float, dimensions: int | None = None
-    ) -> Whitening:
+    def fit(cls, features: Iterable[Tensor], shrinkage: float) -> Whitening:
         """Learn from features, in one pass, in float64.
 
         Parameters
@@ -47,8 +45,6 @@ class Whitening(nn.Module):
         features : iterable of Tensor, shape (n, d)
         shrinkage : float
             Share of the mean variance that is added to every axis' own.
-        dimensions : int, optional
-            Axes kept, at most; all by default.
 
         Raises
         ------
@@ -71,15 +67,12 @@ class Whitening(nn.Module):
         off = total / count
         covariance = squares / count - torch.outer(off, off)
         variance, axes = torch.linalg.eigh(covariance)
-        variance, axes = variance.flip(0).clamp_min(0.0), axes.flip(1)
-        # An axis has no sign of its own: the largest entry is positive, on every machine.
-        largest = axes.abs().argmax(dim=0)
-        axes = axes * torch.sign(axes[largest, torch.arange(axes.shape[1])])
+        variance = variance.clamp_min(0.0)
         least = torch.finfo(torch.float64).tiny
         scale = (variance + shrinkage * variance.mean()).clamp_min(least).rsqrt()
-        matrix = (axes * scale)[:, :dimensions]
-        return cls((shift + off).float(), matrix.float().contiguous())
+        matrix = (axes * scale) @ axes.T
+        return cls((shift + off).float(), matrix.float())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return float32 (n, k) for features (n, d)."""
+        """Return float32 (n, d) for features (n, d)."""
         return (features.float() - self.mean) @ self.matrix
