@@ -22,7 +22,7 @@ Pooling = Literal[
 OF_CLASS_TOKEN = ("cls", "cls+max")
 """Poolings that need a class token: a convolutional network has none."""
 
-BACKBONES = ("vit_nano", "vit_tiny", "vit_small", "vit_base", "resnet50")
+BACKBONES = ("vit_nano", "vit_micro", "vit_tiny", "vit_small", "vit_base", "resnet50")
 CONVOLUTIONAL = r"\w*resne(t|xt)\w+"
 TRANSFORMER = r"(vit|deit3?)_\w+_patch\d+_\w+"
 """How timm names them; whether it knows a name is seen when the network is built."""
@@ -233,7 +233,7 @@ class Experiment(Section):
     method: Literal["dino", "vicreg"] = "dino"
     """Joint-embedding method; its own settings are in the section of its name."""
     backbone: str = "vit_small"
-    """Vision transformer `vit_nano` (64 dimensions, for the demo and for tests), `vit_tiny` (192),
+    """Vision transformer `vit_nano` (64 dimensions, for tests), `vit_micro` (128, for two cores), `vit_tiny` (192),
     `vit_small` (384), `vit_base` (768); convolutional network `resnet50` (2048); or timm's name of
     another one (`vit_medium_patch16_gap_256`, `resnet18`)."""
     patch: Patch = 16
