@@ -347,3 +347,26 @@ def test_masks_hide_both_channels():
 def test_patches_of_two_sides():
     crop = Crop.of(128, 256, (16, 4), (0.6, 0.7), (0.15, 0.2))
     assert (crop.mels, crop.frames) == (96, 52)
+
+
+def test_a_frequency_response_is_smooth_of_its_size_and_not_heard_by_contrast():
+    settings = PLAIN.model_copy(update={"response_db": 4.0})
+    codes = torch.full((2000, 64, 16), 100, dtype=torch.uint8)
+    crop = Crop(64, 16, (1.0, 1.0), (1.0, 1.0))
+    view = (
+        augment.views(codes, (crop,), settings, SCALE, (0, 0), ALONE)[0][:, 0] * 10.0 - 80.0 + 70.0
+    )
+    assert torch.allclose(view, view[:, :, :1].expand_as(view), atol=1e-3)  # the same in all frames
+    curve = view[:, :, 0]
+    assert curve.mean(dim=1).abs().max() < 1e-3  # cosines: no gain of its own
+    # Parseval: half the sum of (4 / k)^2 over five waves.
+    expected = (8 * sum(1 / k**2 for k in range(1, 6))) ** 0.5
+    assert curve.square().mean().sqrt().item() == pytest.approx(expected, rel=0.05)
+    spectrum = torch.fft.rfft(torch.cat([curve, curve.flip(1)], dim=1), dim=1).abs().mean(dim=0)
+    assert spectrum[6:].max() < 1e-2 * spectrum[1]
+    deaf = Scale(-120.0, 0.5, 0.0, 10.0, "contrast")
+    assert not augment.views(codes, (crop,), settings, deaf, (0, 0), ALONE)[0].any()
+    both = Scale(-120.0, 0.5, (-70.0, 0.0), (10.0, 10.0), "level+contrast")
+    heard = augment.views(codes, (crop,), settings, both, (0, 0), ALONE)[0]
+    assert torch.allclose(heard[:, 0, :, 0] * 10, curve, atol=1e-3)
+    assert heard[:, 1].abs().max() < 1e-4

@@ -111,6 +111,9 @@ class Augmentation(Section):
     one."""
     gain_db: Annotated[float, Field(ge=0)] = 6.0
     """Gain drawn from plus or minus so many decibels (contrast does not see it)."""
+    response_db: Annotated[float, Field(ge=0)] = 0.0
+    """Random frequency response, as of another recorder or distance: a smooth curve over the mel rows
+    whose widest wave has this standard deviation in decibels (contrast does not see it)."""
     frequency_masks: Annotated[int, Field(ge=0)] = 1
     """Bands of mel rows set to the mean per view (SpecAugment)."""
     frequency_mask_mels: Annotated[int, Field(ge=0)] = 10

@@ -4,8 +4,8 @@ In: stored codes (uint8) of a batch, the crops that a method wants. Out: one nor
 tensor per crop. Each view is a crop in time and frequency of the window or of a neighbour in time,
 resized to the crop's fixed shape; for some, laid over the noise of a quiet window
 (:mod:`dawnchorus.learning.backgrounds`), or mixed with the same crop of another window of the batch
-(log-mixup-exp of BYOL-A, arXiv:2103.06695), both in the power domain; a gain in decibels; bands and
-spans masked with the mean (SpecAugment, arXiv:1904.08779).
+(log-mixup-exp of BYOL-A, arXiv:2103.06695), both in the power domain; a gain and a
+frequency response in decibels; bands and spans masked with the mean (SpecAugment, arXiv:1904.08779).
 
 Time and frequency are never reversed: a crop's scale is a share of the window, so always positive.
 (The poster's training did; that and the rest of what it took from photographs is
@@ -20,6 +20,7 @@ same process and pass.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,9 @@ from dawnchorus.learning import photographic
 from dawnchorus.learning.crops import Crop, Share
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.scale import CODES, LN10_OVER_10, Scale, power_sum
+
+WAVES = 5
+"""Half waves that make up a random frequency response."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Draw:
     mix_share: Tensor
     partner: Tensor
     gain: Tensor
+    response: Tensor
     mel_masks: tuple[Tensor, Tensor]
     time_masks: tuple[Tensor, Tensor]
     laid_over: Tensor
@@ -113,6 +118,7 @@ def draw(
     here = another.shape[0]
     partner = (torch.arange(here) + 1 + torch.floor(another * (here - 1)).long()) % here
     gain = settings.gain_db * (2 * uniform() - 1)
+    waves = torch.randn((batch, WAVES), generator=generator)[own]
     mel_masks = masks(settings.frequency_masks, settings.frequency_mask_mels, crop.mels)
     time_masks = masks(settings.time_masks, widest, crop.frames)
     laid_over = uniform() < settings.background_probability
@@ -136,6 +142,7 @@ def draw(
         mix_share=mix_share,
         partner=partner,
         gain=gain,
+        response=response(settings.response_db * waves, crop.mels),
         mel_masks=mel_masks,
         time_masks=time_masks,
         laid_over=laid_over,
@@ -266,7 +273,8 @@ def view(
         other = _resample(decibels[partners], grid[where], interpolation)
         out[where] = mix(out[where], other, drawn.mix_share[rows].to(device))
     if scale.hears_gain:
-        out = out + column(drawn.gain, device)
+        louder = drawn.gain[:, None] + drawn.response
+        out = out + louder.to(device, non_blocking=True)[:, None, :, None]
     out = _photographed(out, drawn, scale)
     out = scale.normalised(out)
     hidden = masked(drawn.mel_masks, crop.mels, device)[:, None, :, None]
@@ -284,6 +292,20 @@ def _photographed(x: Tensor, drawn: Draw, scale: Scale) -> Tensor:
         highest = scale.db_min + (CODES - 1) * scale.db_step
         x = photographic.solarised(x, drawn.solarised.to(x.device), scale.db_min, highest)
     return x
+
+
+def response(waves: Tensor, mels: int) -> Tensor:
+    """Return smooth frequency responses in decibels, (b, mels).
+
+    Parameters
+    ----------
+    waves : Tensor, shape (b, n)
+        Amplitudes of half waves over the rows, the widest first; the k-th is divided by k.
+    mels : int
+    """
+    place = (torch.arange(mels) + 0.5) / mels
+    number = torch.arange(1, waves.shape[1] + 1)
+    return (waves / number) @ torch.cos(math.pi * number[:, None] * place[None, :])
 
 
 def mix(x: Tensor, y: Tensor, share: Tensor) -> Tensor:
