@@ -49,54 +49,24 @@ AUDIBLE_DB = 3.0
 """`dawnchorus.simulate` calls a song audible from here on."""
 LEAST_SHARE = 0.1
 CURVE_POINTS = 12
-VIEWS = {
-    "background_probability": 1.0,
-    "background_db": [0.0, 20.0],
-    "background_from": "season",
-    "mix_probability": 0.0,
-    "gain_db": 0.0,
-    "global_time": [0.75, 0.75],
-    "global_mel": [1.0, 1.0],
-    "frequency_mask_mels": 5,
-    "time_mask_frames": 11,
-}
+# All else is the recipe's, for a training set of this size (`dawnchorus train --show-recipe`).
 SHARED = {
     "backbone": "vit_micro",
-    "patch": [64, 4],
+    "patch": [64, 8],
     "input": "contrast",
-    "pooling": "max",
-    "batch_size": 128,
     "precision": "fp32",
-    "warmup_epochs": 1,
-    "drop_path": 0.0,
-    "augmentation": VIEWS,
-    "checkpoint_minutes": 1.0,
-    "keep_checkpoints": 100,
-}
-EXPERIMENTS = {
-    "dino": {
-        "method": "dino",
-        "learning_rate": 2e-3,
-        "koleo_weight": 0.05,
-        "dino": {
-            "out_dim": 256,
-            "head_hidden": 256,
-            "head_bottleneck": 64,
-            "local_crops": 0,
-            "centering": "sinkhorn",
-            "teacher_temperature": 0.02,
-            "teacher_temperature_start": 0.02,
-            "teacher_momentum": 0.96,
-            "freeze_last_layer_epochs": 0,
-        },
+    "augmentation": {
+        "mix_probability": 0.0,
+        "global_time": [0.75, 0.75],
+        "global_mel": [1.0, 1.0],
+        "frequency_mask_mels": 5,
+        "time_mask_frames": 11,
     },
-    "vicreg": {
-        "method": "vicreg",
-        "learning_rate": 2e-3,
-        "final_weight_decay": 0.04,
-        "vicreg": {"expander_width": 512, "covariance": 0.5},
-    },
+    "checkpoint_minutes": 0.5,
+    "keep_checkpoints": 1000,
 }
+EXPERIMENTS = {"dino": {"method": "dino"}, "vicreg": {"method": "vicreg"}}
+TRAINING_WINDOWS = 7_800
 
 
 @dataclass(frozen=True)
@@ -140,7 +110,7 @@ def make_season(
             "timezone": "America/Chicago",
         },
         "spectrogram": {"n_fft": 2048, "hop_length": 1024, "mels": 64, "frames": 128},
-        "training_set": {"windows": 100_000, "activity_weight": 1.0},
+        "training_set": {"windows": TRAINING_WINDOWS, "activity_weight": 1.0},
         "experiments": experiments,
     }
     written.write_text(yaml.safe_dump(values))

@@ -48,8 +48,10 @@ def test_every_size_gives_valid_settings_between_its_neighbours(method, windows)
     resolved = recipes.resolve(experiment(method=method), windows).experiment
     for key, entry in SIZED[method].items():
         value = dict(recipes._leaves(resolved.model_dump()))[key]
-        if isinstance(value, str):
-            assert value in entry["at"].values()
+        if isinstance(value, str | tuple):
+            assert value in [
+                tuple(one) if isinstance(one, list) else one for one in entry["at"].values()
+            ]
         else:
             assert min(entry["at"].values()) <= value <= max(entry["at"].values())
 

@@ -100,8 +100,8 @@ class Augmentation(Section):
     median of each mel band)."""
     background_from: Literal["recorder", "season"] = "recorder"
     """Whose quiet windows: the same recorder's, or all recorders'."""
-    background_quiet: Annotated[float, Field(gt=0, le=1)] = 0.35
-    """Share of a recorder's windows, the least active, that count as quiet."""
+    background_quiet: Annotated[float, Field(gt=0, le=1)] = 0.15
+    """Share of a recorder's windows in the training set, the least active, that count as quiet."""
     background_windows: Positive = 256
     """Quiet windows of each recorder that are held for it."""
     neighbour_seconds: Annotated[float, Field(ge=0)] = 0.0
