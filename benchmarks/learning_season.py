@@ -16,9 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,6 +27,7 @@ import polars as pl
 import torch
 import yaml
 from numpy.typing import NDArray
+from sides.commands import dawnchorus, make_windows, read_windows
 from sides.judged import HEADER, Figures, Question, baselines, embedded, judged, row
 
 from dawnchorus import config
@@ -44,7 +42,7 @@ from dawnchorus.spectrograms.store import SpectrogramStore
 from spectrograms import heading
 
 PACKAGES = ("dawnchorus", "torch", "timm", "scikit-learn", "numpy")
-WINDOW_S, SAMPLE_RATE = 3.0, 44_100
+WINDOW_S = 3.0
 AUDIBLE_DB = 3.0
 """`dawnchorus.simulate` calls a song audible from here on."""
 LEAST_SHARE = 0.1
@@ -81,18 +79,6 @@ class Season:
     question: Question
 
 
-def dawnchorus(*arguments: object, threads: int = 1) -> float:
-    """Run a command; return its seconds."""
-    begin = time.monotonic()
-    subprocess.run(
-        [sys.executable, "-m", "dawnchorus", *map(str, arguments)],
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        stdout=subprocess.DEVNULL,
-    )
-    return time.monotonic() - begin
-
-
 def make_season(
     folder: Path, seed: int, recorders: int, days: int, recordings: int, experiments: dict
 ) -> Season:
@@ -115,32 +101,10 @@ def make_season(
     }
     written.write_text(yaml.safe_dump(values))
     settings, results = config.load([written]), Results(folder / "results")
-    dawnchorus("scan", "--config", written)
-    table = pl.read_parquet(results.recordings)
-    for recorder, date in sorted(set(table.select("recorder", "date").iter_rows())):
-        dawnchorus("spectrograms", "--config", written, "--recorder", recorder, "--date", date)
+    make_windows(written, results)
     codes, windows = read_windows(results)
     truth = pl.read_parquet(folder / "season/truth.parquet")
     return Season(folder, written, settings, results, codes, question(windows, truth))
-
-
-def read_windows(results: Results) -> tuple[NDArray[np.uint8], pl.DataFrame]:
-    """All windows of a season, and where each comes from."""
-    codes, parts = [], []
-    for day in results.days_with_receipts():
-        store = SpectrogramStore.open(results.spectrograms(day))
-        codes.append(store.codes())
-        names = np.array(store.recordings, dtype=object)[store.recording]
-        parts.append(
-            pl.DataFrame(
-                {
-                    "recorder": [day.recorder] * len(store),
-                    "recording": names.tolist(),
-                    "start": store.offset / SAMPLE_RATE,
-                }
-            )
-        )
-    return np.concatenate(codes), pl.concat(parts).with_row_index("window")
 
 
 def question(windows: pl.DataFrame, truth: pl.DataFrame) -> Question:
