@@ -43,6 +43,8 @@ def read_windows(results: Results) -> tuple[NDArray[np.uint8], pl.DataFrame]:
     """All windows of a season, and where each comes from."""
     codes, parts = [], []
     for day in results.days_with_receipts():
+        if not results.spectrograms(day).exists():
+            continue  # nothing of the day was usable
         store = SpectrogramStore.open(results.spectrograms(day))
         codes.append(store.codes())
         names = np.array(store.recordings, dtype=object)[store.recording]
