@@ -22,6 +22,7 @@ from dawnchorus.clustering.sphere import nearest, one_core, unit
 from dawnchorus.evaluation.probes import linear, neighbours
 from dawnchorus.evaluation.spaces import statistics
 from dawnchorus.learning.backbone import ModelMetadata, features, model_input
+from dawnchorus.learning.networks import Backbone
 from dawnchorus.learning.whitening import Whitening
 
 NEIGHBOURS = 5
@@ -149,7 +150,7 @@ def interval(
     ``equal``: of its mean over groups, however many windows they have.
     """
     _, number = np.unique(group, return_inverse=True)
-    hits, counts = np.bincount(number, weights=right), np.bincount(number)
+    hits, counts = np.bincount(number, weights=right), np.bincount(number).astype(np.float64)
     if equal:
         hits, counts = hits / counts, np.ones_like(counts)
     drawn = np.random.default_rng(0).integers(0, len(counts), (times, len(counts)))
@@ -204,7 +205,7 @@ def baselines(
 
 
 def embedded(
-    network: torch.nn.Module, metadata: ModelMetadata, codes: NDArray[np.uint8]
+    network: Backbone, metadata: ModelMetadata, codes: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Embed windows with a network; whitened by these windows if its model is."""
     network.eval()
