@@ -67,7 +67,10 @@ def experiment(task: Task, **changes: object) -> dict[str, object]:
         "compile": task.compiled,
         **changes,
     }
-    values["dino"]["freeze_last_layer_epochs"] = 0
+    if task.method == "dino":
+        values["dino"]["freeze_last_layer_epochs"] = 0
+    for other in {"dino", "vicreg"} - {task.method}:
+        del values[other]
     return values
 
 

@@ -106,7 +106,7 @@ def write_set(task: Task) -> None:
 
     from dawnchorus.results import Results
 
-    stores = 4
+    stores = max(4, task.batch // 32)
     write_season(Results(task.root), stores, STEPS_PER_EPOCH * task.batch // stores)
 
 

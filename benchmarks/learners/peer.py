@@ -27,19 +27,20 @@ GREY = {"mean": [0.5], "std": [0.25]}
 
 
 class Images(torch.utils.data.Dataset):
-    """Windows as grey images."""
+    """Windows as grey images: some, again and again."""
 
     def __init__(self, windows: int, transform) -> None:
-        noise = np.random.default_rng(0).normal(80, 12, (windows, MELS, FRAMES))
+        noise = np.random.default_rng(0).normal(80, 12, (64, MELS, FRAMES))
         self.codes, self.transform = np.clip(noise, 0, 255).astype(np.uint8), transform
+        self.windows = windows
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return self.windows
 
     def __getitem__(self, row: int) -> list[torch.Tensor]:
         from PIL import Image
 
-        return self.transform(Image.fromarray(self.codes[row]))
+        return self.transform(Image.fromarray(self.codes[row % len(self.codes)]))
 
 
 def workers() -> int:
@@ -100,7 +101,7 @@ def run(task: Task) -> dict[str, float]:
     learned = [value for value in student.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=1e-4)
     loader = torch.utils.data.DataLoader(
-        Images(min(STEPS_PER_EPOCH, 2 * (task.warm + task.steps)) * task.batch, transform),
+        Images(STEPS_PER_EPOCH * task.batch, transform),
         task.batch,
         shuffle=True,
         drop_last=True,
