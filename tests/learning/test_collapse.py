@@ -312,3 +312,15 @@ def test_falling_neighbours_and_rank_are_said():
     assert step == 1000 and "knn_hour has fallen to 0.50" in line and "0.70 at step 400" in line
     lines = said(probes(0.9, *[0.4] * 6))
     assert [line.split()[0] for _, line in lines] == ["knn_hour", "RankMe"]
+
+
+def test_a_loss_that_stays_where_nothing_is_learned_is_said_once():
+    concerns = Concerns()
+    flat = {"teacher_entropy": 4.0, "teacher_uniform_kl": 0.159, "teacher_information": 0.02}
+    told = [concerns.see({"step": step, "loss": 4.15, **flat}) for step in range(1, 400, 25)]
+    assert [bool(lines) for lines in told] == [step == 201 for step in range(1, 400, 25)]
+    assert "stayed at ln(prototypes) = 4.16 since step 1" in told[8][0]
+    assert "0.02 nat" in told[8][0]
+    for well in ({"loss": 4.0}, {"loss": 4.15, "teacher_information": 0.2}):
+        quiet = Concerns()
+        assert not any(quiet.see({"step": step, **flat, **well}) for step in range(1, 600, 25))
