@@ -35,6 +35,7 @@ from dawnchorus.config import Settings
 from dawnchorus.learning import checkpoint, training_set
 from dawnchorus.learning.backbone import ModelMetadata, load_model, read_metadata, untrained
 from dawnchorus.learning.methods import METHODS
+from dawnchorus.learning.networks import Backbone
 from dawnchorus.learning.plan import plan
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.results import Results
@@ -135,7 +136,7 @@ def question(windows: pl.DataFrame, truth: pl.DataFrame) -> Question:
     )
 
 
-def network_at(season: Season, name: str, at: checkpoint.Checkpoint) -> torch.nn.Module:
+def network_at(season: Season, name: str, at: checkpoint.Checkpoint) -> Backbone:
     """The network as a checkpoint holds it."""
     course = plan(season.settings, season.results, name)
     alone = Ranks(0, 1, 0, torch.device("cpu"))
@@ -225,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
 
         curves, seconds = {}, {}
         for name in experiments:
-            train = ("train", "--config", season.configuration, "--experiment", name)
+            train: tuple[object, ...] = ("train", "--config", season.configuration, "--experiment", name)
             train = (*train, "--processes", given.processes)
             # How many epochs fit: from the rate of a first short training of the same kind.
             rate = given.windows_per_second or pace(season, name, train)

@@ -87,7 +87,8 @@ def test_the_configuration_stands_above_the_recipe_and_every_source_is_named():
     assert table["epochs"]["from"] == "the configuration"
     assert table["dino.teacher_momentum"]["from"].startswith("recipe for 1,000 windows: ")
     assert table["seed"]["from"] == "the default at every size"
-    assert set(table) == set(dict(recipes._leaves(recipe.experiment.model_dump(mode="json"))))
+    every = dict(recipes._leaves(recipe.experiment.model_dump(mode="json")))
+    assert set(table) == {key for key in every if not key.startswith("vicreg.")}
 
 
 def test_a_named_size_is_taken_whatever_there_is_and_none_takes_nothing():

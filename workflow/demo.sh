@@ -19,7 +19,7 @@ snakemake --profile profiles/local --configfile config/demo.yaml --cores "$cores
 
 echo "3/3  looking at it as a user would ..."
 dawnchorus export "$season/tables" --config config/demo.yaml --what detections
-dawnchorus export "$season/tables" --config config/demo.yaml --what boxes --experiment dino_nano
+dawnchorus export "$season/tables" --config config/demo.yaml --what boxes --experiment dino_micro
 dawnchorus explore "$season/results" --config config/demo.yaml --check
 
 # Snakemake notes what each job took: the third column is the largest resident memory in MB.

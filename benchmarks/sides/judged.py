@@ -150,7 +150,8 @@ def interval(
     ``equal``: of its mean over groups, however many windows they have.
     """
     _, number = np.unique(group, return_inverse=True)
-    hits, counts = np.bincount(number, weights=right), np.bincount(number).astype(np.float64)
+    hits: NDArray[np.float64] = np.bincount(number, weights=right).astype(np.float64)
+    counts: NDArray[np.float64] = np.bincount(number).astype(np.float64)
     if equal:
         hits, counts = hits / counts, np.ones_like(counts)
     drawn = np.random.default_rng(0).integers(0, len(counts), (times, len(counts)))

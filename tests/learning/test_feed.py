@@ -17,10 +17,10 @@ from dawnchorus import config
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import feed, history, memory, training, training_set
 from dawnchorus.learning.feed import MemoryFeed, StreamFeed
-from dawnchorus.learning.partners import SameRecorder
+from dawnchorus.learning.partners import Neighbours
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.sampler import EpochSampler
-from dawnchorus.learning.scale import measured
+from dawnchorus.learning.scale import counted, of_counts
 from dawnchorus.results import RecorderDay, Results
 
 from .stores import SHAPE, write_day
@@ -96,7 +96,7 @@ def test_every_window_of_an_epoch_exactly_once_and_the_right_one(frozen, batch, 
         assert given.step == step and np.array_equal(given.rows, sampler.batch(step))
         assert np.array_equal(number_of(given.codes.numpy()), given.rows)
         assert np.array_equal(given.codes.numpy(), frozen.read(given.rows))
-        assert given.companions is None and given.waited >= 0
+        assert given.companions is None
         seen.append(given.rows)
     for epoch in (seen[: len(seen) // 2], seen[len(seen) // 2 :]):
         once = np.bincount(np.concatenate(epoch), minlength=WINDOWS)
@@ -131,7 +131,7 @@ def test_memory_and_stream_give_the_same_batches_and_companions(frozen):
     codes = np.empty((WINDOWS, SHAPE.mels, SHAPE.frames), np.uint8)
     frozen.fill(codes)
     assert np.array_equal(number_of(codes), np.arange(WINDOWS))
-    partner = SameRecorder(frozen.table, 4)
+    partner = Neighbours(frozen.table, 10, 4)
     held = MemoryFeed(codes, sampler, alone()).batches(3, 40, partner)
     read = streamed(frozen, sampler, alone(), 200).batches(3, 40, partner)
     for one, other in zip(held, read, strict=True):
@@ -140,7 +140,7 @@ def test_memory_and_stream_give_the_same_batches_and_companions(frozen):
         assert torch.equal(one.companions, other.companions)
         assert np.array_equal(number_of(one.companions.numpy()), one.companion_rows)
         assert np.array_equal(one.companion_rows, other.companion_rows)
-        assert (one.companion_rows != one.rows).all()
+        assert (one.companion_rows != one.rows).mean() > 0.5
 
 
 def test_a_batch_that_is_not_taken_to_the_end_leaves_no_thread(frozen):
@@ -152,21 +152,6 @@ def test_a_batch_that_is_not_taken_to_the_end_leaves_no_thread(frozen):
     assert threading.active_count() > before
     batches.close()
     assert threading.active_count() == before
-
-
-def test_the_wait_is_the_time_in_which_nothing_came(frozen, monkeypatch):
-    import time
-
-    sampler = EpochSampler(WINDOWS, 100, 0, 10_000)
-    read = type(frozen).read
-
-    def slowly(self, rows, out=None):
-        time.sleep(0.2)
-        return read(self, rows, out)
-
-    monkeypatch.setattr(type(frozen), "read", slowly)
-    waits = [given.waited for given in streamed(frozen, sampler, alone()).batches(0, 4)]
-    assert waits[0] > 0.2 and max(waits[1:]) < 0.2  # all of the one block is read before the first
 
 
 # -- memory -----------------------------------------------------------------------------------
@@ -250,8 +235,9 @@ def test_the_scale_is_that_of_a_fixed_sample_for_either_feed(frozen, monkeypatch
         monkeypatch.setattr(scale, "SAMPLE_WINDOWS", most)
         rows = scale.sample_rows(WINDOWS)
         assert len(np.unique(rows)) == min(most, WINDOWS)
-        for seen in ("level", "contrast"):
-            expected = measured(frozen.read(rows), frozen.db_min, frozen.db_step, seen)
+        for seen in ("level", "contrast", "level+contrast"):
+            count = counted(frozen.read(rows), seen)
+            expected = of_counts(count, frozen.db_min, frozen.db_step, seen)
             assert feed.measured(held, frozen, WINDOWS, seen, alone()) == expected
             assert feed.measured(read, frozen, WINDOWS, seen, alone()) == expected
 

@@ -21,6 +21,7 @@ from .toy import ToyFrozen, nearest_neighbour_accuracy, song_windows
 pytestmark = pytest.mark.slow
 MELS, FRAMES = 16, 32
 RECIPE = {
+    "recipe": "none",
     "backbone": "vit_nano",
     "patch": 8,
     "batch_size": 32,

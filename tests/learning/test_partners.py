@@ -6,8 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dawnchorus.learning.partners import Neighbours, SameRecorder, hashed
-from dawnchorus.learning.sampler import EpochSampler
+from dawnchorus.learning.partners import Neighbours, hashed
 
 TIMES = [0, 3, 6, 20, 23, 100, 3, 6, 9]  # seconds
 NAMES = [*"AAAAAA", *"BBB"]
@@ -40,43 +39,13 @@ def test_the_nearest_in_time_of_the_same_recorder_and_day(table):
     ]
 
 
-def test_any_other_of_the_same_recorder_evenly(table):
-    rows = np.arange(9)
-    chosen = np.stack([SameRecorder(table, 1)(rows, step) for step in range(3000)])
-    for row in rows:
-        others = [r for r in rows if NAMES[r] == NAMES[row] and r != row]
-        counts = np.bincount(chosen[:, row], minlength=9)
-        assert set(np.flatnonzero(counts)) == set(others)
-        assert counts[others].min() > 0.8 * 3000 / len(others)
-
-
-def test_of_a_set_in_blocks_it_comes_from_the_same_piece():
-    recorder = pl.Series(["A"] * 900 + ["B"] * 1100, dtype=pl.Categorical)
-    sampler = EpochSampler(2000, 100, 5, 48 * 4 * 8)
-    partner = SameRecorder(pl.DataFrame({"recorder": recorder}), 1, sampler)
-    assert sampler.piece == 8
-    for step in (0, 19, 20, 45):
-        rows = np.arange(2000)
-        chosen = partner(rows, step)
-        piece = (np.stack([rows, chosen]) - sampler.shift(step // 20)) % 2000 // 8
-        assert np.array_equal(*piece)
-        assert np.array_equal(chosen < 900, rows < 900)
-        assert (chosen != rows).sum() > 1990  # but where an edge leaves a window alone
-    # In the order, companions lie in the same block, and with W processes in the same share.
-    rows = sampler.rows(0, 0, sampler.block_windows)
-    for world in (1, 2, 3):
-        own = rows[1 % world :: world]
-        assert np.isin(partner(own, 0), own).all()
-
-
-@pytest.mark.parametrize("make", [lambda t: Neighbours(t, 10, 3), lambda t: SameRecorder(t, 3)])
-def test_a_part_of_a_batch_has_the_companions_of_the_whole(table, make):
-    rows, partner = np.array([4, 1, 8, 0, 2, 1]), make(table)
+def test_a_part_of_a_batch_has_the_companions_of_the_whole(table):
+    rows, partner = np.array([4, 1, 8, 0, 2, 1]), Neighbours(table, 10, 3)
     whole = partner(rows, 17)
     for world in (2, 3):
         for rank in range(world):
             assert np.array_equal(partner(rows[rank::world], 17), whole[rank::world])
-    assert np.array_equal(make(table)(rows, 17), whole)
+    assert np.array_equal(Neighbours(table, 10, 3)(rows, 17), whole)
 
 
 def test_bits_of_neighbouring_rows_and_steps_have_nothing_in_common():

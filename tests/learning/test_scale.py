@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from dawnchorus.learning import backbone, scale
-from dawnchorus.learning.scale import Scale, measured
+from dawnchorus.learning.scale import Scale, counted, of_counts
+
+
+def measured(codes, db_min, db_step, seen):
+    return of_counts(counted(codes, seen), db_min, db_step, seen)
 
 
 def codes(windows: int = 6) -> np.ndarray:

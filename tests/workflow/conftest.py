@@ -22,8 +22,8 @@ CONFIG = {
     "training_set": {"windows": 40, "seed": 1},
     "experiments": {
         "one": {
-            "backbone": "vit_nano", "epochs": 1, "batch_size": 8, "warmup_epochs": 0,
-            "precision": "fp32", "drop_path": 0.0,
+            "recipe": "none", "backbone": "vit_nano", "epochs": 1, "batch_size": 8,
+            "warmup_epochs": 0, "precision": "fp32", "drop_path": 0.0,
             "dino": {
                 "out_dim": 32, "head_hidden": 16, "head_bottleneck": 8, "local_crops": 1,
                 "temperature_warmup_epochs": 0,

@@ -176,6 +176,41 @@ def test_an_evaluation_parameter_changed(season):
 def test_pace_is_no_parameter(season):
     season.configure(embedding={"batch_size": 7}, birdnet={"batch_size": 3})
     assert season.planned() == {}
+    slower = {"micro_batch": 4, "compile": True, "feed": "stream", "monitors": {"probe_windows": 0}}
+    slower["resources"] = {"gpus": 0, "memory_mb": 9000, "runtime_minutes": 33}
+    season.configure(experiments={"one": {**season_experiment(season), **slower}})
+    assert season.planned() == {}
+    # Nor is a default that is written down.
+    season.configure(experiments={"one": {**season_experiment(season), "seed": 0}})
+    assert season.planned() == {}
+
+
+def test_methods_times_sizes_are_trained_each_under_its_own_resources(season):
+    wanted = {}
+    for method in ("dino", "vicreg"):
+        for number, size in enumerate(("vit_tiny", "vit_small", "vit_base"), start=1):
+            resources = {"gpus": 1, "memory_mb": 8000 * number, "runtime_minutes": 60 * number}
+            wanted[f"{method}_{size}"] = {
+                "method": method,
+                "backbone": size,
+                "resources": {**resources, "threads": 1},
+            }
+    recipe = season_experiment(season)
+    season.configure(experiments={"one": recipe, **wanted})
+    assert season.planned("train") == {"train_experiment": 6, "train": 1}
+    shown = season.run("--dry-run", "train")
+    found = dict(
+        re.findall(
+            r"rule train_experiment:.*?wildcards: experiment=(\w+).*?resources: ([^\n]*)",
+            shown,
+            flags=re.DOTALL,
+        )
+    )
+    assert found.keys() == wanted.keys()
+    for name, told in found.items():
+        asked = wanted[name]["resources"]
+        assert f"mem_mb={asked['memory_mb']}," in told and "gpu=1" in told
+        assert f"runtime={asked['runtime_minutes']}" in told
 
 
 def test_a_deleted_store_is_made_again_and_nothing_else(season):

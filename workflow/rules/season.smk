@@ -128,6 +128,13 @@ def settings_of_experiment(*sections):
     return lambda wildcards: settings_of(*sections, experiments=[wildcards.experiment])
 
 
+def of_training(key):
+    """What an experiment asks of the scheduler, for a rule with the wildcard ``experiment``."""
+    return lambda wildcards: getattr(
+        SETTINGS.experiments[wildcards.experiment].resources, key
+    )
+
+
 def day_of(wildcards):
     return RecorderDay(wildcards.recorder, wildcards.date)
 

@@ -1,12 +1,6 @@
 # One experiment's backbone, each under its own resources. Checkpoints and log.jsonl lie beside the model
 # and are not outputs: Snakemake removes outputs before it runs a job again, and the training must go
 # on from them. A job whose time is nearly up saves and ends with status 75: the next try goes on.
-def of_training(key):
-    return lambda wildcards: getattr(
-        SETTINGS.experiments[wildcards.experiment].resources, key
-    )
-
-
 rule train_experiment:
     input:
         windows=RESULTS.training_windows,

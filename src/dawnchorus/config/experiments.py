@@ -217,7 +217,7 @@ class Monitors(Section):
     """End a training that has collapsed, with a diagnosis (``docs/monitors.md``)."""
     tensorboard: bool = True
     """Write ``{experiment}/tensorboard/`` beside ``log.jsonl``."""
-    probe_windows: Annotated[int, Field(ge=0)] = 2000
+    probe_windows: Annotated[int, Field(ge=0)] = 1000
     """Windows of the training set that are embedded now and then, for nearest neighbours and RankMe;
     0 does neither."""
     probe_steps: Positive = 200

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from dawnchorus.config.experiments import Experiment
+from dawnchorus.config.experiments import Experiment, MethodSettings
 from dawnchorus.errors import DawnChorusError
 
 IN_THE_CONFIGURATION = "the configuration"
@@ -44,8 +44,14 @@ class Recipe:
     sources: dict[str, str]
 
     def table(self) -> dict[str, dict[str, Any]]:
-        """Each key with its value and where that comes from."""
-        values = dict(_leaves(self.experiment.model_dump(mode="json")))
+        """Each key with its value and where that comes from; without other methods' own keys."""
+        experiment = self.experiment
+        others = {
+            name
+            for name in type(experiment).model_fields
+            if isinstance(getattr(experiment, name), MethodSettings) and name != experiment.method
+        }
+        values = dict(_leaves(experiment.model_dump(mode="json", exclude=others)))
         return {
             key: {"value": value, "from": self.sources[key]}
             for key, value in sorted(values.items())

@@ -1,8 +1,8 @@
 """What a person should look at while a training runs; nothing of it ends the training.
 
 In: the entries of the log, one after the other. Out: a line each time something begins to be not as
-it should: the loop waits for data, the probe's accuracy or the rank of the space falls and stays
-low. It is said once, and again only if it had been well in between.
+it should: the loop waits for data, the loss stays where nothing is learned, the probe's accuracy or
+the rank of the space falls and stays low. It is said once, and again only if it had been well in between.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ FALL_PROBES = 3
 RANK_FALL = 0.5
 """Share of the highest RankMe since training began."""
 RANK_PROBES = 5
+FLAT_LOSS, FLAT_INFORMATION, FLAT_STEPS = 0.99, 0.05, 200
+"""Share of ln(prototypes) that the loss, and nats that the teacher's information, must pass: below
+for so many steps, next to nothing is learned, though not collapsed to the last digit."""
 
 
 class Concerns:
@@ -32,6 +35,7 @@ class Concerns:
         self._best: dict[str, tuple[float, int]] = {}
         self._low: dict[str, int] = {}
         self._said: set[str] = set()
+        self._flat_since: int | None = None
 
     def see(self, entry: Mapping[str, Any]) -> list[str]:
         """Take the next entry; return what there is to say, if anything is new."""
@@ -47,6 +51,8 @@ class Concerns:
     def _all(self, entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(entry.get("data_wait_share"), float):
             yield "wait", self._wait(int(entry["step"]), entry["data_wait_share"])
+        if {"loss", "teacher_information", "teacher_entropy"} <= entry.keys():
+            yield "flat", self._flat(entry)
         for key, value in entry.items():
             if not isinstance(value, float):
                 continue
@@ -69,6 +75,21 @@ class Concerns:
         return (
             f"it waited for data {mean:.0%} of the time of the last {steps} steps; "
             "more cores or a faster disk would make the training shorter"
+        )
+
+    def _flat(self, entry: Mapping[str, Any]) -> str:
+        step, loss, information = int(entry["step"]), entry["loss"], entry["teacher_information"]
+        uniform = entry["teacher_entropy"] + entry["teacher_uniform_kl"]
+        if loss is None or loss < FLAT_LOSS * uniform or information >= FLAT_INFORMATION:
+            self._flat_since = None
+            return ""
+        since = self._flat_since = step if self._flat_since is None else self._flat_since
+        if step - since < FLAT_STEPS:
+            return ""
+        return (
+            f"the loss has stayed at ln(prototypes) = {uniform:.2f} since step {since}, and the teacher "
+            f"tells windows apart by {information:.2g} nat only: nearly uniform. A sharper teacher (lower "
+            "temperature), centering by sinkhorn or a lower learning rate may help"
         )
 
     def _accuracy(self, key: str, value: float, entry: Mapping[str, Any]) -> str:

@@ -12,7 +12,6 @@ so a training may go on with the other feed, on another machine.
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,8 +72,6 @@ class Batch:
     companions : Tensor of uint8, shape (share, mels, frames), or None
         Another window for each, as the partner chose; itself where there is none.
     companion_rows : int64, shape (share,), or None
-    waited : float
-        Seconds that the training waited for this batch.
     """
 
     step: int
@@ -82,7 +79,6 @@ class Batch:
     rows: NDArray[np.int64]
     companions: Tensor | None
     companion_rows: NDArray[np.int64] | None
-    waited: float
 
 
 class Feed(Protocol):
@@ -307,7 +303,6 @@ def _gathered(
     coming: deque[Future[_Gathered]] = deque()
     try:
         for step in range(first, end):
-            started = time.perf_counter()
             while len(coming) < min(STEPS_AHEAD, end - step):
                 coming.append(gatherer.submit(gather, step + len(coming)))
             here = coming.popleft().result()
@@ -315,7 +310,6 @@ def _gathered(
             codes = here.codes.to(ranks.device, non_blocking=True)
             share = len(here.rows)
             companions = None if here.companion_rows is None else codes[share:]
-            waited = time.perf_counter() - started
-            yield Batch(step, codes[:share], here.rows, companions, here.companion_rows, waited)
+            yield Batch(step, codes[:share], here.rows, companions, here.companion_rows)
     finally:
         gatherer.shutdown(wait=True, cancel_futures=True)

@@ -13,8 +13,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from dawnchorus.learning.sampler import EpochSampler
-
 GOLDEN, MIX, MIX_AGAIN = (
     np.uint64(number) for number in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
@@ -71,40 +69,6 @@ class Neighbours:
         either = hashed(self._seed, step, rows) % np.uint64(2) == 1
         side = np.where(before == after, either, after < before).astype(np.int64)
         return self._row[side, rows].astype(np.int64)
-
-
-class SameRecorder:
-    """Any other window of the same recorder, drawn for the step.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Sorted by recorder (as categories).
-    seed : int
-    sampler : EpochSampler, optional
-        If it shuffles in blocks, the companion comes from the same piece, which a stream reads
-        anyway; else from anywhere.
-    """
-
-    def __init__(self, table: pl.DataFrame, seed: int, sampler: EpochSampler | None = None) -> None:
-        recorder = table["recorder"].to_physical().to_numpy().astype(np.int64)
-        self._edges = np.append(np.flatnonzero(np.diff(recorder, prepend=-1)), len(recorder))
-        self._seed, self._sampler = seed, sampler
-
-    def __call__(self, rows: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-        """Return the rows of the companions."""
-        at = np.searchsorted(self._edges, rows, side="right")
-        first, end = self._edges[at - 1], self._edges[at]
-        if self._sampler is not None and self._sampler.in_blocks:
-            sampler, piece = self._sampler, self._sampler.piece
-            shift = sampler.shift(step // sampler.steps_per_epoch)
-            start = rows - (rows - shift) % sampler.windows % piece
-            first, end = np.maximum(first, start), np.minimum(end, start + piece)
-        others = end - first - 1
-        drawn = hashed(self._seed, step, rows) % np.maximum(others, 1).astype(np.uint64)
-        companion = first + drawn.astype(np.int64)
-        companion += companion >= rows  # all but itself, evenly
-        return np.where(others > 0, companion, rows)
 
 
 def hashed(seed: int, step: int, rows: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -140,21 +140,6 @@ def each_channel(values: PerChannel) -> tuple[float, ...]:
     return values if isinstance(values, tuple) else (values,)
 
 
-def measured(codes: NDArray[np.uint8], db_min: float, db_step: float, seen: Input) -> Scale:
-    """Return the scale of a training set: mean and deviation exact, from histograms.
-
-    The deviation is at least one step, so that a silent set can still be divided by it.
-
-    Parameters
-    ----------
-    codes : uint8 (n, mels, frames)
-    db_min, db_step : float
-        Decibels of code 0 and per code.
-    seen : {"level", "contrast", "level+contrast"}
-    """
-    return of_counts(counted(codes, seen), db_min, db_step, seen)
-
-
 def sample_rows(windows: int) -> NDArray[np.int64]:
     """Return the rows of a training set that are measured, ascending: all, or a fixed sample.
 
@@ -188,7 +173,18 @@ def counted(codes: NDArray[np.uint8], seen: Input) -> NDArray[np.int64]:
 
 
 def of_counts(count: NDArray[np.int64], db_min: float, db_step: float, seen: Input) -> Scale:
-    """Return the scale that counts of values stand for; see :func:`measured`."""
+    """Return the scale that counts of values stand for.
+
+    The deviation is at least one step, so that a silent set can still be divided by it.
+
+    Parameters
+    ----------
+    count : int64 array (channels, 512)
+        From :func:`counted`.
+    db_min, db_step : float
+        Decibels of code 0 and per code.
+    seen : {"level", "contrast", "level+contrast"}
+    """
     channels = seen.split("+")
     value = np.arange(2 * CODES) - CODES
     means, deviations = [], []

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dawnchorus import config
+from dawnchorus.learning.collapse import Symptom
 from dawnchorus.learning.crops import Crop, crops_of
 from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.networks import Backbone
@@ -26,6 +27,9 @@ from dawnchorus.learning.pooling import features
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.schedules import Clock
 
+LEAST_BALANCE = 4.0
+"""How many times the variance's weight the invariance's may be before it is named as the cause of a
+collapse."""
 VIEWS = 2
 
 
@@ -123,6 +127,18 @@ class Vicreg(Method):
     def backbone(self) -> Backbone:
         """The network without its expander."""
         return self.network
+
+    def causes(self, symptom: Symptom) -> tuple[str, ...]:
+        """What in these settings lets all windows have one embedding."""
+        own, found = self.settings, []
+        if own.variance < own.invariance / LEAST_BALANCE:
+            found.append(
+                f"vicreg.variance is {own.variance:g}, too little beside invariance "
+                f"{own.invariance:g}: take as much"
+            )
+        if symptom == "few dimensions" and own.covariance == 0:
+            found.append("vicreg.covariance is 0: take 0.5 or 1")
+        return tuple(found)
 
     def forward(self, views: list[Tensor], step: int) -> tuple[Tensor, Figures]:
         """Return the loss and its three terms, unweighted.
