@@ -226,7 +226,13 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
 
         curves, seconds = {}, {}
         for name in experiments:
-            train: tuple[object, ...] = ("train", "--config", season.configuration, "--experiment", name)
+            train: tuple[object, ...] = (
+                "train",
+                "--config",
+                season.configuration,
+                "--experiment",
+                name,
+            )
             train = (*train, "--processes", given.processes)
             # How many epochs fit: from the rate of a first short training of the same kind.
             rate = given.windows_per_second or pace(season, name, train)
