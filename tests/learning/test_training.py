@@ -656,6 +656,30 @@ def test_two_nodes_meet_and_train_together(tmp_path):
             "pooling: cls needs a class token, and the network has none; take mean, max",
         ),
         ({"backbone": "resnet19", "pooling": "mean"}, 1, "backbone: 'resnet19' is no backbone"),
+        (
+            {
+                "batch_size": 7,
+                "micro_batch": 2,
+                "method": "vicreg",
+                "dino": config.Dino().model_dump(),
+            },
+            1,
+            "experiments.toy.micro_batch: vicreg needs 2 windows per pass at least",
+        ),
+        (
+            {"augmentation": {"photographic": {"local_shape": [96, 90]}}},
+            1,
+            "augmentation.photographic: a crop of 96 x 90 does not divide into patches of 16",
+        ),
+        (
+            {
+                "recipe": "seed2022",
+                "patch": [32, 16],
+                "augmentation": {"photographic": {"global_shape": [48, 48]}},
+            },
+            1,
+            "augmentation.photographic: a crop of 48 x 48 does not divide",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(toy_set, tmp_path, changes, processes, line):

@@ -5,9 +5,10 @@ In: an experiment's augmentation, the window's shape, the patch. Out: the global
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dawnchorus.config import Augmentation, Patch, sides
+from dawnchorus.errors import DawnChorusError
 
 Share = tuple[float, float]
 """Smallest and largest share of a window."""
@@ -61,13 +62,25 @@ def crops_of(settings: Augmentation, mels: int, frames: int, patch: Patch) -> tu
     mels, frames : int
     patch : int or pair
         Crops are whole patches.
+
+    Raises
+    ------
+    DawnChorusError
+        If a shape that was asked for is not.
     """
     photo = settings.photographic
 
     def crop(mel: Share, time: Share, area: Share | None, shape: tuple[int, int] | None) -> Crop:
-        made = Crop.of(mels, frames, patch, mel, time)
-        rows, columns = shape or (made.mels, made.frames)
-        return Crop(rows, columns, mel, time, area)
+        made = replace(Crop.of(mels, frames, patch, mel, time), area=area)
+        if shape is None:
+            return made
+        if any(size % side for size, side in zip(shape, sides(patch), strict=True)):
+            raise DawnChorusError(
+                f"a crop of {shape[0]} x {shape[1]} does not divide into patches of {patch}",
+                "augmentation.photographic",
+                "take multiples of the patch for global_shape and local_shape",
+            )
+        return replace(made, mels=shape[0], frames=shape[1])
 
     return (
         crop(settings.global_mel, settings.global_time, photo.global_area, photo.global_shape),

@@ -36,9 +36,10 @@ class Size:
 
 
 SIZES = {
-    # nano: the tests'. micro: what two cores can train (docs/recipes.md). The others are DeiT's and DINO's own (arXiv:2012.12877, table
-    # 1): timm's vit_tiny_patch16_224, vit_small_patch16_224 and _patch8_224, vit_base_patch16_224
-    # and _patch8_224, parameter by parameter, but for channels, window and classes.
+    # nano: the tests'. micro: what two cores can train (docs/recipes.md). The others are DeiT's and
+    # DINO's own (arXiv:2012.12877, table 1): timm's vit_tiny_patch16_224, vit_small_patch16_224 and
+    # _patch8_224, vit_base_patch16_224 and _patch8_224, parameter by parameter, but for channels,
+    # window and classes.
     "vit_nano": Size(64, 4, 4),
     "vit_micro": Size(128, 4, 4),
     "vit_tiny": Size(192, 12, 3),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from dawnchorus.config import PACE, Experiment, Recipe, Settings, resolve
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import backbone, training_set
+from dawnchorus.learning.acceleration import passes
+from dawnchorus.learning.crops import crops_of
 from dawnchorus.learning.frozen import FrozenSet
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.sampler import EpochSampler
@@ -50,28 +52,37 @@ def plan(settings: Settings, results: Results, experiment: str, processes: int =
     ------
     DawnChorusError
         If the training set is missing or smaller than a batch, the network does not take the
-        windows or has no such pooling, or the batch does not divide among the processes.
+        windows or has no such pooling, a crop does not divide into patches, or the batch does not
+        divide among the processes and passes.
     """
     written, shape = settings.experiment(experiment), settings.spectrogram
     key = f"experiments.{experiment}.batch_size"
-    dimension(written, shape.mels, shape.frames)
     frozen = training_set.open_frozen(results)
     windows = frozen.table.height
     recipe = resolve(written, windows + frozen.lost)
     wanted = recipe.experiment
+    dimension(wanted, shape.mels, shape.frames)
+    crops_of(wanted.augmentation, shape.mels, shape.frames, wanted.patch)
     if wanted.batch_size % processes:
         raise DawnChorusError(
             f"{wanted.batch_size} windows do not divide among {processes} processes",
             key,
             f"take a multiple of {processes}",
         )
-    least = METHODS[wanted.method].least_windows
-    if wanted.batch_size // processes < least:
+    least, share = METHODS[wanted.method].least_windows, wanted.batch_size // processes
+    if share < least:
         raise DawnChorusError(
             f"{wanted.method} needs {least} windows per process at least, and {processes} processes "
             f"share {wanted.batch_size}",
             key,
             f"take at least {least * processes}",
+        )
+    if min(part.stop - part.start for part in passes(share, wanted.micro_batch)) < least:
+        raise DawnChorusError(
+            f"{wanted.method} needs {least} windows per pass at least, and {share} in passes of "
+            f"{wanted.micro_batch} at most leave fewer",
+            f"experiments.{experiment}.micro_batch",
+            f"take at least {2 * least - 1}",
         )
     if windows < wanted.batch_size:
         raise DawnChorusError(

@@ -2,8 +2,9 @@
 
 In: the frozen training set and an experiment's settings. Out: ``{experiment}/model.safetensors``
 (the backbone and how to use it), ``{experiment}/recipe.json`` (every setting, and where it comes
-from), ``{experiment}/log.jsonl`` (:mod:`dawnchorus.learning.history`) and checkpoints (:mod:`dawnchorus.learning.checkpoint`), from which the same training goes on at the
-exact batch. With other settings or another training set it starts anew.
+from), ``{experiment}/log.jsonl`` (:mod:`dawnchorus.learning.history`) and checkpoints
+(:mod:`dawnchorus.learning.checkpoint`), from which the same training goes on at the exact batch. With
+other settings or another training set it starts anew.
 
 A step depends on the weights, the seed, the step's number and the process's, and on nothing else;
 so an interrupted training ends where an uninterrupted one does.
