@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,7 @@ def write_season(results: Results, stores: int, windows: int) -> None:
     noise = np.random.default_rng(0).normal(80, 12, (windows, MELS, FRAMES))
     codes = np.clip(noise, 0, 255).astype(np.uint8)
     shape, flat = Spectrogram(), np.zeros(windows)
+    of_windows = flat.astype(np.float32)
     for number, day in enumerate(days(stores)):
         codes[:, 0, :4] = numbered(np.arange(windows) + number * windows)
         path = results.spectrograms(day)
@@ -76,7 +78,7 @@ def write_season(results: Results, stores: int, windows: int) -> None:
         with SpectrogramWriter(path, shape, windows) as writer:
             start = np.datetime64(f"{day.date}T04:00:00", "us")
             writer.append(
-                Spectra(codes, *[np.zeros(windows, np.float32)] * 2, 0, 0, 0, *[flat] * 3),
+                Spectra(codes, of_windows, of_windows, 0, 0, 0, flat, flat, flat),
                 recording=0,
                 offset=np.arange(windows, dtype=np.int64) * shape.window_samples,
                 time=start + np.arange(windows) * np.timedelta64(3, "s"),
@@ -241,7 +243,7 @@ def side(name: str, options: argparse.Namespace) -> dict[str, object]:
     return run_table(options.root, stores)
 
 
-def in_a_process(name: str, options: argparse.Namespace) -> dict[str, object]:
+def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--side", name, "--root", str(options.root)]
     for key in ("stores", "windows", "shuffle", "count"):
         command += [f"--{key}", str(getattr(options, key))]

@@ -47,6 +47,12 @@ SMALL = {
 }
 
 
+def silent(codes: NDArray[np.uint8]) -> Spectra:
+    """Codes whose sound nobody measured."""
+    flat = np.zeros(len(codes), np.float32)
+    return Spectra(codes, flat, flat, 0, 0, 0, flat.astype(float), flat, flat.astype(int))
+
+
 @dataclass
 class Season:
     """Results of a small season and what they were made of."""
@@ -82,7 +88,6 @@ class Season:
     def add_spectrograms(self, day: RecorderDay, codes: NDArray[np.uint8]) -> None:
         table = self.windows(day, len(codes))
         self.codes[day] = codes
-        zeros = np.zeros(len(codes), np.float32)
         with (
             publishing(self.results.spectrograms(day)) as partial,
             SpectrogramWriter(partial, self.settings.spectrogram, len(codes)) as writer,
@@ -90,7 +95,7 @@ class Season:
             for number in range(len(table.recordings)):
                 rows = table.recording == number
                 writer.append(
-                    Spectra(codes[rows], *[zeros[rows]] * 2, 0, 0, 0, *[zeros[rows]] * 3),
+                    silent(codes[rows]),
                     recording=number,
                     offset=table.offset[rows],
                     time=table.time[rows],

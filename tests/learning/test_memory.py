@@ -75,6 +75,8 @@ def test_version_1_and_a_container_that_sees_its_group_as_the_mount(tmp_path):
 class OfTwo(Ranks):
     """The first of two processes; the other one says nothing and waits for nothing."""
 
+    waited: list[list[str]]
+
     def told_by_first_of_node(self, text: str) -> str:
         return text
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.neighbors import KNeighborsClassifier
 
 from dawnchorus.learning import backbone, probe
-from dawnchorus.learning.scale import measured
+from dawnchorus.learning.scale import counted, of_counts
 from dawnchorus.results import RecorderDay, Results
 
 from .toy import song_windows
@@ -165,7 +165,7 @@ def test_the_sample_is_the_same_each_time_and_no_more_than_there_are():
 
 def test_embedding_is_the_products_and_leaves_no_trace(tmp_path: Path):
     codes, kind = song_windows(60, 0, 32, 64)
-    scale = measured(codes, -120.0, 0.5, "contrast")
+    scale = of_counts(counted(codes, "contrast"), -120.0, 0.5, "contrast")
     torch.manual_seed(0)
     network = backbone.build("vit_nano", 16, 32, 64, drop_path=0.5).train()
     network.blocks[1].eval()  # a mode of its own
