@@ -10,8 +10,17 @@ import torch
 from torch import nn
 
 from dawnchorus import config
+from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import checkpoint, history, training, training_set
-from dawnchorus.learning.collapse import STEPS_TO_BE_SURE, Alarm, Collapsed, Finding
+from dawnchorus.learning.collapse import (
+    RECORD,
+    STEPS_TO_BE_SURE,
+    Alarm,
+    Collapsed,
+    Finding,
+    end_if_recorded,
+    forget,
+)
 from dawnchorus.learning.concerns import Concerns
 from dawnchorus.learning.dino import Dino
 from dawnchorus.results import Results
@@ -88,11 +97,21 @@ def test_centering_off_and_momentum_0_is_one_prototype_and_says_so(tmp_path, mon
     [held] = [one.position.step for one in _lineage(paths.checkpoints)]
     assert held % 25 == 0 and held <= log[-1]["step"] - STEPS_TO_BE_SURE
 
-    # Started again with the same settings it goes on from there and ends at the same step, though
-    # the alarm's memory had to come from the log.
-    with pytest.raises(Collapsed) as again:
+    # Started again with the same settings it ends at once with the same line.
+    written = paths.log.read_bytes()
+    with monkeypatch.context() as patch, pytest.raises(Collapsed) as again:
+        patch.setattr(training, "_run", lambda *_: pytest.fail("it was trained"))
         train(tmp_path, monkeypatch, off, **slowly)
     assert str(again.value) == told
+    assert paths.log.read_bytes() == written
+    # Without the record it goes on from the good checkpoint and ends at the same step, though the
+    # alarm's memory had to come from the log.
+    [record] = paths.checkpoints.glob(f"*/{RECORD}")
+    assert str(record) in told
+    record.unlink()
+    with pytest.raises(Collapsed) as again:
+        train(tmp_path, monkeypatch, off, **slowly)
+    assert str(again.value) == told and record.exists()
 
 
 def _lineage(checkpoints: Path) -> list[checkpoint.Checkpoint]:
@@ -240,6 +259,21 @@ def test_what_it_suspects_keeps_the_checkpoint_before(tmp_path):
     assert alarm.suspected_since == 96
     judged(run_of(1, 206, 206), alarm)
     assert alarm.suspected_since is None
+
+
+def test_a_record_that_cannot_be_read_says_so_and_none_is_none(tmp_path):
+    end_if_recorded(tmp_path)
+    found = Finding("one point", "all alike", 300, 75)
+    Collapsed(found, "toy", (), tmp_path).record()
+    with pytest.raises(Collapsed) as again:
+        end_if_recorded(tmp_path)
+    assert again.value.found == found and "from step 75" in str(again.value)
+    forget(tmp_path)
+    end_if_recorded(tmp_path)
+    for broken in ("", "[]", '{"symptom": "one point"}'):
+        (tmp_path / RECORD).write_text(broken)
+        with pytest.raises(DawnChorusError, match=r"collapsed\.json: not a record .*; delete it"):
+            end_if_recorded(tmp_path)
 
 
 def test_checkpoints_from_before_a_suspicion_outlive_the_others(tmp_path):

@@ -201,6 +201,9 @@ def views(
     """
     decibels = scale.decibels(codes)
     beside = None if neighbours is None else scale.decibels(neighbours)
+    floor, floor_beside = (
+        None if x is None or backgrounds is None else scale.floor(x) for x in (decibels, beside)
+    )
     here, world = codes.shape[0], ranks.world
     own = slice(ranks.rank + first * world, ranks.rank + (first + here) * world, world)
     made = []
@@ -216,10 +219,14 @@ def views(
             number=number,
             choices=None if backgrounds is None else choices,
         )
-        source = decibels
+        source, under = decibels, floor
         if beside is not None and bool(drawn.from_neighbour.any()):
-            source = torch.where(column(drawn.from_neighbour, codes.device), beside, decibels)
-        made.append(view(source, crop, drawn, scale, settings.photographic, backgrounds))
+            taken = column(drawn.from_neighbour, codes.device)
+            source = torch.where(taken, beside, decibels)
+            if floor is not None and floor_beside is not None:
+                under = torch.where(taken, floor_beside, floor)
+        photo = settings.photographic
+        made.append(view(source, crop, drawn, scale, photo, backgrounds, under))
     return made
 
 
@@ -230,6 +237,7 @@ def view(
     scale: Scale,
     photo: Photographic | None = None,
     backgrounds: Tensor | None = None,
+    floor: Tensor | None = None,
 ) -> Tensor:
     """Make one view of a batch from its random numbers.
 
@@ -244,6 +252,8 @@ def view(
         How a crop is resized.
     backgrounds : Tensor of int16, shape (p, mels, frames), optional
         Needed if any is drawn.
+    floor : Tensor of float32, shape (b, 1, mels, frames or 1), optional
+        From :meth:`Scale.floor`: needed with backgrounds, if there is one.
 
     Returns
     -------
@@ -263,10 +273,8 @@ def view(
         noise = noise.mul_(scale.db_step).add_(column(drawn.background_db[rows], device)[:, 0])
         elsewhere = sampling_grid(crop, drawn, device, drawn.background_start)[where]
         noise = _resample(noise.unsqueeze(1), elsewhere, interpolation)
-        floor = scale.floor(decibels[where])
-        if floor is not None:
-            floor = _resample(floor, grid[where], interpolation)
-        out[where] = scale.laid_over(out[where], noise, floor, drawn.background_db[rows].to(device))
+        under = None if floor is None else _resample(floor[where], grid[where], interpolation)
+        out[where] = scale.laid_over(out[where], noise, under, drawn.background_db[rows].to(device))
     rows = torch.nonzero(drawn.mixed).squeeze(1)
     if rows.numel():
         partners, where = drawn.partner[rows].to(device), rows.to(device)

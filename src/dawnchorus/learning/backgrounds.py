@@ -7,7 +7,6 @@ chosen once, so that a batch costs no further reading, whichever way the trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dawnchorus.config import Augmentation
-
-Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+from dawnchorus.learning.frozen import Read
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,20 @@ alarm as one that was never interrupted.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.results import publishing
 
 Symptom = Literal["one prototype", "uniform", "same output", "one point", "few dimensions"]
 
+RECORD = "collapsed.json"
+"""Beside the checkpoints of a training that has collapsed, so that it is not tried again."""
 STEPS_TO_BE_SURE = 200
 LINES_TO_BE_SURE = 3
 NO_INFORMATION = 1e-3
@@ -70,14 +75,57 @@ class Finding:
 class Collapsed(DawnChorusError):  # noqa: N818 - it is what happened
     """The training has collapsed; going on would burn the allocation for nothing."""
 
-    def __init__(self, found: Finding, experiment: str, causes: tuple[str, ...]) -> None:
+    def __init__(
+        self, found: Finding, experiment: str, causes: tuple[str, ...], lineage: Path
+    ) -> None:
         likely = "; ".join(causes or (CAUSES[found.symptom],))
         super().__init__(
             f"collapsed by step {found.step}: {found.seen}",
             f"experiments.{experiment}",
-            f"likely cause: {likely}. Checkpoints after step {found.good} are removed; with the same "
-            "settings it goes on from before and ends here again (monitors.alarm: false lets it)",
+            f"likely cause: {likely}. Change a setting: with the same ones it is not tried again "
+            f"(unless {lineage / RECORD} is deleted, then from step {found.good}; monitors.alarm: "
+            "false lets it collapse)",
         )
+        self.found, self.experiment, self.causes = found, experiment, causes
+        self.lineage = lineage
+
+    def record(self) -> None:
+        """Write down that this training has collapsed, for :func:`end_if_recorded`."""
+        content = {**asdict(self.found), "experiment": self.experiment, "causes": self.causes}
+        with publishing(self.lineage / RECORD) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def end_if_recorded(lineage: Path) -> None:
+    """End at once if this very training has collapsed before: a workflow's tries are worth more.
+
+    Parameters
+    ----------
+    lineage : Path
+        ``checkpoints/{lineage}``.
+
+    Raises
+    ------
+    Collapsed
+        The same as then.
+    DawnChorusError
+        If the record cannot be read.
+    """
+    path = lineage / RECORD
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        experiment, causes = told.pop("experiment"), tuple(told.pop("causes"))
+        found = Finding(**told)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        raise DawnChorusError("not a record of a collapse", path, "delete it") from None
+    raise Collapsed(found, experiment, causes, lineage)
+
+
+def forget(lineage: Path) -> None:
+    """Remove the record, if there is one: the training is to go on all the same."""
+    (lineage / RECORD).unlink(missing_ok=True)
 
 
 class Alarm:

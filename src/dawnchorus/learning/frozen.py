@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ from dawnchorus.progress import counting
 from dawnchorus.results import RecorderDay, Results
 from dawnchorus.spectrograms.store import SpectrogramStore
 
+Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""Returns windows of a training set by row: uint8 (n, mels, frames)."""
 NAMES = ("recorder", "date", "recording")
 KEYS = (*NAMES, "offset")
 """What a window is known by, and the order of the table."""

@@ -181,10 +181,13 @@ class Monitors:
         self._took = time.monotonic() - begin
         self._all += self._took
         if found is not None:
+            causes = self._method.causes(found.symptom)
+            end = Collapsed(found, self._name, causes, self._lineage)
             if self._ranks.first:
                 checkpoint.remove_after(self._lineage, found.good)
+                end.record()
             self._ranks.wait()
-            raise Collapsed(found, self._name, self._method.causes(found.symptom))
+            raise end
 
     def _probed(self) -> Entry:
         """The probe's figures; processes other than the first know the ranks only."""

@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dawnchorus.learning import backbone as backbones
-from dawnchorus.learning.backgrounds import Read
-from dawnchorus.learning.frozen import FrozenSet
+from dawnchorus.learning.frozen import FrozenSet, Read
 from dawnchorus.learning.measures import rankme
 from dawnchorus.learning.scale import Scale
 from dawnchorus.progress import say

@@ -84,17 +84,22 @@ class Scale:
         return both.mul_(self.db_step).add_(self.db_min)
 
     def floor(self, decibels: Tensor) -> Tensor | None:
-        """Return the noise floor of windows in decibels, (n, 1, mels, frames); None where it is 0.
+        """Return the noise floor of windows in decibels; None where it is 0.
 
         Parameters
         ----------
         decibels : Tensor, shape (n, channels, mels, frames)
             From :meth:`decibels`.
+
+        Returns
+        -------
+        Tensor, shape (n, 1, mels, frames)
+            Or (n, 1, mels, 1): it is the same in all frames.
         """
         if self.input == "contrast":
             return None
         if self.input == "level":
-            return decibels.median(dim=3, keepdim=True).values.expand_as(decibels)
+            return decibels.median(dim=3, keepdim=True).values
         return decibels[:, 1:]
 
     def laid_over(self, view: Tensor, noise: Tensor, floor: Tensor | None, above: Tensor) -> Tensor:

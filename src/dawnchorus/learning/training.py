@@ -32,6 +32,7 @@ from dawnchorus.learning import (
     augment,
     backbone,
     checkpoint,
+    collapse,
     feed,
     history,
     launch,
@@ -39,7 +40,7 @@ from dawnchorus.learning import (
     optimizers,
     probe,
 )
-from dawnchorus.learning.backgrounds import Read
+from dawnchorus.learning.frozen import Read
 from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.methods import METHODS
@@ -105,12 +106,23 @@ def train(
     processes = processes or gpus(device)
     if processes * nodes.count > 1 and not under_torchrun():
         course = plan(settings, results, experiment, processes * nodes.count)
+        _heed_collapse(course, results)
         launch.torchrun(settings, results, experiment, device, processes, nodes, deadline)
         return _summary(course)
     with joined(device) as ranks, torch.random.fork_rng():
         course = plan(settings, results, experiment, ranks.world)
+        _heed_collapse(course, results)
         _run(course, results.experiment(experiment), ranks, deadline)
         return _summary(course)
+
+
+def _heed_collapse(course: Plan, results: Results) -> None:
+    """End at once what has collapsed before with these settings, unless the alarm is off."""
+    lineage = results.experiment(course.name).checkpoints / course.lineage
+    if course.experiment.monitors.alarm:
+        collapse.end_if_recorded(lineage)
+    else:
+        collapse.forget(lineage)
 
 
 def _run(  # noqa: PLR0912, PLR0915 - top to bottom

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from dawnchorus.config import Experiment
 from dawnchorus.learning import augment
-from dawnchorus.learning.backgrounds import Backgrounds, Read, gather
+from dawnchorus.learning.backgrounds import Backgrounds, gather
 from dawnchorus.learning.crops import Crop
 from dawnchorus.learning.feed import Batch
+from dawnchorus.learning.frozen import Read
 from dawnchorus.learning.partners import Neighbours
 from dawnchorus.learning.ranks import Ranks
 from dawnchorus.learning.scale import Scale
