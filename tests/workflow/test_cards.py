@@ -60,7 +60,7 @@ def test_a_corrupt_an_empty_and_a_foreign_file(season):
 def started(season: Season) -> subprocess.Popen[bytes]:
     with (season.root / "snakemake.log").open("wb") as log:
         return subprocess.Popen(
-            season.command(), cwd=season.root, env=environment(), start_new_session=True,
+            season.command("train"), cwd=season.root, env=environment(), start_new_session=True,
             stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -108,7 +108,7 @@ def test_killed_at_any_moment_and_started_again_it_goes_on(finished, tmp_path):
     at = len(log.read_text().splitlines())
     assert not results.experiment("one").model.exists()
 
-    season.run()
+    season.run("train")
     # What had been finished before the first kill was not made again.
     now = {day: results.spectrograms_receipt(day).stat().st_mtime_ns for day in made}
     assert sum(now[day] == made[day] for day in made) >= 2
@@ -118,7 +118,7 @@ def test_killed_at_any_moment_and_started_again_it_goes_on(finished, tmp_path):
     told = (season.results / "logs" / "train" / "one.log").read_text()
     assert "going on at step" in told
     assert not list(season.results.rglob("*.partial"))
-    assert season.planned() == {}
+    assert season.planned("train") == {}
 
 
 def test_two_at_once_are_refused(season):
