@@ -238,8 +238,10 @@ def test_every_setting_of_an_experiment_changes_what_is_learned(
 
 
 @pytest.mark.slow
-def test_killed_ten_times_and_resumed_it_ends_as_if_uninterrupted(tmp_path):
+def test_killed_ten_times_and_resumed_it_ends_as_if_uninterrupted(tmp_path, monkeypatch):
     """kill -9 at random moments, real processes: same batches, same weights to the bit."""
+    # The server imports everything once; it finds what it imports by PYTHONPATH alone.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([drive.__name__])
     settings = settings_of(checkpoint_minutes=1e-6, epochs=12).model_dump_json()

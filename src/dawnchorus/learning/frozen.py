@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +36,8 @@ KEYS = (*NAMES, "offset")
 ROWS_AT_ONCE = 65_536
 HEARD_DB = 30.0
 """A window whose level is so far above code 0 cannot be all zeros."""
+SECONDS_BETWEEN_RENAMES = 0.5
+"""How long a store is waited for that is not there: it may be about to be replaced."""
 READ_WINDOWS = 1024
 """Most windows read in one go: 32 MiB of 128 x 256 codes."""
 
@@ -136,11 +139,10 @@ class FrozenSet:
 
     def _take(self, number: int, places: NDArray[np.int32]) -> NDArray[np.uint8]:
         path = self.results.spectrograms(self.days[number])
+        anew = DawnChorusError("was made anew while it was being learned from", path, "start again")
         try:
             if folder_of(path) != self.folders[number]:
-                raise DawnChorusError(
-                    "was made anew while it was being learned from", path, "start again"
-                )
+                raise anew
             store = self._stores.get(number)
             if store is None:
                 store = self._stores.setdefault(number, SpectrogramStore.open(path))
@@ -151,11 +153,21 @@ class FrozenSet:
                 codes = store.take(places)
             _check_zeros(store, places, codes)
         except (OSError, RuntimeError, ValueError, LookupError) as error:
+            if _another_at(path, self.folders[number]):
+                raise anew from error
             again = f"make the spectrograms of {self.days[number]} again, then start again"
             raise DawnChorusError(
                 f"cannot be read ({_first_line(error)})", path, f"{again}: it goes on from here"
             ) from error
         return codes
+
+
+def _another_at(path: Path, folder: int) -> bool:
+    """Whether another store is there now; between its two renames there is none for a moment."""
+    end = time.monotonic() + SECONDS_BETWEEN_RENAMES
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return path.exists() and folder_of(path) != folder
 
 
 def folder_of(path: Path) -> int:
