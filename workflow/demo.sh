@@ -19,12 +19,12 @@ snakemake --profile profiles/local --configfile config/demo.yaml --cores "$cores
 
 echo "3/3  looking at it as a user would ..."
 dawnchorus export "$season/tables" --config config/demo.yaml --what detections
-dawnchorus export "$season/tables" --config config/demo.yaml --what boxes --experiment dino_micro
-dawnchorus explore "$season/results" --config config/demo.yaml --check
+dawnchorus export "$season/tables" --config config/demo.yaml --what boxes --experiment vicreg_micro
+dawnchorus explore "$season/results" --config config/demo.yaml --experiment vicreg_micro --check
 
 # Snakemake notes what each job took: the third column is the largest resident memory in MB.
 largest=$(find "$season/results/benchmarks" -name '*.tsv' -exec awk 'FNR == 2 { print $3 }' {} + | sort -n | tail -1)
 echo
 echo "$((SECONDS / 60)) min $((SECONDS % 60)) s on $cores cores; the largest job held $(awk -v mb="$largest" 'BEGIN { printf "%.1f", mb / 1000 }') GB"
-echo "Hear and label:  .venv/bin/dawnchorus explore $season/results --config config/demo.yaml"
+echo "Hear and label:  .venv/bin/dawnchorus explore $season/results --config config/demo.yaml --experiment vicreg_micro"
 echo "The report:      $PWD/$season/results/report.html"

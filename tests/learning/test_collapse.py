@@ -232,10 +232,27 @@ def test_each_symptom_is_told_once_it_has_held_for_200_steps(symptom, every):
     assert found is not None and found.symptom == symptom
     assert found.step == 301 and found.good in (76, 100)
     assert "since step 101" in found.seen
-    # Shorter than that, or with a line in between where all is well, it is nothing.
+    # Shorter than that, or with a while in between in which all is well, it is nothing.
     assert judged(run_of(every, 100) + run_of(every, 300, 101, **ILL[symptom])) is None
-    broken = run_of(every, 250, 101, **ILL[symptom]) + run_of(every, 251, 251)
-    assert judged(run_of(every, 100) + broken + run_of(every, 450, 252, **ILL[symptom])) is None
+    broken = run_of(every, 250, 101, **ILL[symptom]) + run_of(every, 280, 251)
+    assert judged(run_of(every, 100) + broken + run_of(every, 450, 281, **ILL[symptom])) is None
+
+
+def test_a_stray_line_does_not_save_a_collapsed_training():
+    """One of ten may be well: a batch in which one window got another prototype."""
+    ill = run_of(1, 700, 101, **ILL["one prototype"])
+    for stray in (161, 250, 301):
+        ill[stray - 101] = {"step": stray, **HEALTHY}
+    found = judged(run_of(1, 100) + ill)
+    # Told by a line that has the sign itself.
+    assert found is not None and (found.step, found.good) == (302, 100)
+    assert "since step 101" in found.seen
+    # Every eighth line is well: the count begins anew each time.
+    often = [
+        {"step": step, **HEALTHY, **(ILL["one prototype"] if step % 8 else {})}
+        for step in range(1, 1000)
+    ]
+    assert judged(often) is None
 
 
 def test_what_was_so_from_the_start_is_no_fall_but_no_information_is_none():
@@ -257,7 +274,9 @@ def test_what_it_suspects_keeps_the_checkpoint_before(tmp_path):
     assert judged(run_of(5, 96), alarm) is None and alarm.suspected_since is None
     judged(run_of(5, 200, 101, **ILL["one point"]), alarm)
     assert alarm.suspected_since == 96
-    judged(run_of(1, 206, 206), alarm)
+    judged(run_of(1, 202, 201), alarm)
+    assert alarm.suspected_since == 96
+    judged(run_of(1, 203, 203), alarm)
     assert alarm.suspected_since is None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import scipy.stats
 import torch
 from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.neighbors import KNeighborsClassifier
@@ -33,7 +34,7 @@ def test_neighbours_are_scikit_learns_outside_the_own_group():
         + 2 * random.normal(size=(12, 10))[group]
     )
     target = probe.target("kind", objects(kind), objects(group))
-    assert len(target.kept) == 300 and target.chance == np.bincount(kind).max() / 300
+    assert len(target.kept) == 300
 
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     right = 0
@@ -61,12 +62,26 @@ def test_a_label_that_only_the_group_knows_is_not_found():
     assert probe.neighbour_accuracy(x, alone, 5) > 0.95
 
 
+def test_chance_is_the_vote_of_windows_drawn_outside_the_own_group():
+    """A recorder's own day does not vote: of two days each, a fifth of the others are its own."""
+    recorder, day = np.repeat(np.arange(3), 200), np.repeat(np.arange(6), 100)
+    target = probe.target("recorder", objects(recorder), objects(day))
+    assert probe.chance(target, 1) == pytest.approx(1 / 5, abs=0.02)
+    assert probe.chance(target, 101) < 0.01  # so many vote that the other two outvote it
+    # Two classes of 9 to 1 in every group: five votes name the rare one if three or more are of it.
+    kind = np.tile(np.arange(10) == 0, 60)
+    rare = probe.target("kind", objects(kind), objects(day))
+    three = scipy.stats.binom.sf(2, 5, 0.1)
+    assert probe.chance(rare, 5) == pytest.approx(0.9 * (1 - three) + 0.1 * three, abs=0.01)
+    assert probe.chance(rare, 5) == probe.chance(rare, 5)
+
+
 def test_classes_of_one_group_only_and_windows_without_a_label_are_left_out():
     labels = objects(["a", "a", "b", "b", "rare", None, "a"])
     groups = objects([1, 2, 1, 3, 4, 4, 2])
     target = probe.target("species", labels, groups)
     assert target.kept.tolist() == [0, 1, 2, 3, 6]
-    assert target.label.tolist() == [0, 0, 1, 1, 0] and target.chance == 3 / 5
+    assert target.label.tolist() == [0, 0, 1, 1, 0]
     assert probe.target("species", objects(["a", "a", None]), objects([1, 2, 3])) is None
     assert probe.target("species", objects([None] * 3), objects([1, 2, 3])) is None
     # Two classes in the same two groups: each window has one neighbour at most, and five are asked.
@@ -148,7 +163,6 @@ def test_targets_are_those_that_two_groups_share(tmp_path):
     table = table_of([(*day, f"{day[0]}/{day[1]}", n) for day in days for n in (0, 1300)])
     hour, recorder = probe.targets(results, table, 3.0)
     assert (hour.name, recorder.name) == ("hour", "recorder")
-    assert hour.chance == recorder.chance == 0.5
     assert hour.label.tolist() == [0, 1] * 4  # 04:00 and 05:05 UTC
     # One recorder-day alone: recordings are the groups, and there is one recorder only.
     alone = table_of([("A", "d1", f"A/{n % 2}", n) for n in (0, 1, 1300, 1301)])
@@ -178,7 +192,7 @@ def test_embedding_is_the_products_and_leaves_no_trace(tmp_path: Path):
     embeddings = probed.embed(network, "cls+max", torch.device("cpu"))
     found = probed.measure(network, "cls+max", torch.device("cpu"))
     assert set(found) == {"rankme", "rankme_centred", "knn_kind", "knn_kind_chance"}
-    assert found["knn_kind_chance"] == target.chance and 1 < found["rankme"] < 60
+    assert found["knn_kind_chance"] == probe.chance(target, 5) and 1 < found["rankme"] < 60
 
     assert torch.equal(torch.get_rng_state(), generator)
     assert [module.training for module in network.modules()] == modes

@@ -114,7 +114,7 @@ def test_training_curves_are_the_logs(drawn, tmp_path):
     shown = panels(drawn[0])
     assert list(shown) == [
         *("loss", "teacher", "spread of the embeddings", "RankMe", "prototypes in use"),
-        *("nearest neighbours name right (dotted", "schedules", "pace"),
+        *("neighbours name right (dotted", "schedules", "pace"),
     ]
     # Where nothing would be learned: the logarithm of the number of prototypes.
     for panel in ("loss", "teacher"):
@@ -122,7 +122,7 @@ def test_training_curves_are_the_logs(drawn, tmp_path):
     assert shown["loss"].lines[0].get_ydata()[1] == 1.5
     assert shown["RankMe"].lines[0].get_xdata().tolist() == [10, 20, 30, 40, 50]
     assert shown["RankMe"].lines[0].get_ydata()[-1] == 62.0
-    hour, chance = shown["nearest neighbours name right (dotted"].lines
+    hour, chance = shown["neighbours name right (dotted"].lines
     assert hour.get_ydata().tolist() == [0.4] * 5 and chance.get_ydata()[0] == 0.125
     rate = shown["schedules"].lines[0]
     assert rate.get_ydata().tolist() == (columns["learning_rate"] / 0.05).tolist()

@@ -1,7 +1,7 @@
 """The collapse alarm: ends a training that learns nothing any more, and says why.
 
 In: the entries of the log, one after the other. Out: a :class:`Finding`, once the same sign has held
-in every line over :data:`STEPS_TO_BE_SURE` steps. The rules, where their thresholds come from and
+over :data:`STEPS_TO_BE_SURE` steps, but for a stray line now and then. The rules, where their thresholds come from and
 what healthy trainings measured: ``docs/monitors.md``.
 
 A sign compares a figure with that of the untrained network (the log's first line) or with a bound
@@ -28,6 +28,9 @@ RECORD = "collapsed.json"
 """Beside the checkpoints of a training that has collapsed, so that it is not tried again."""
 STEPS_TO_BE_SURE = 200
 LINES_TO_BE_SURE = 3
+LAPSES = 0.1
+"""Share of the lines in which the sign may be missing: a collapsed teacher, too, has batches in
+which one window gets another prototype (2 lines of 200 at a low learning rate)."""
 NO_INFORMATION = 1e-3
 """Nats. Untrained networks have 0.05 to 0.9, learning ones more than 0.1; collapsed ones below 1e-4
 (a teacher whose temperature is above 1 never has more)."""
@@ -49,6 +52,16 @@ CAUSES: dict[Symptom, str] = {
     "few dimensions": "lower learning_rate, or weaken the augmentation that leaves nothing else",
 }
 """What to think of where the method knows no cause."""
+
+
+@dataclass
+class _Held:
+    """A sign that holds: steps done at the line before, its first step, its lines, those without."""
+
+    good: int
+    first: int
+    lines: int = 0
+    lapses: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +154,7 @@ class Alarm:
     def __init__(self, uniform_loss: float | None) -> None:
         self._uniform_loss = uniform_loss
         self._untrained: dict[str, float] = {}
-        self._held: dict[str, tuple[int, int, int]] = {}  # sign: good up to, first step, lines
+        self._held: dict[str, _Held] = {}
         self._last = 0
         self.suspected_since: int | None = None
 
@@ -158,17 +171,23 @@ class Alarm:
             self._untrained.setdefault(key, value)
         step, found = int(entry["step"]), None
         for sign, seen in self._signs(figures).items():
+            held = self._held.get(sign)
+            if held is None:
+                if seen is None:
+                    continue
+                held = self._held[sign] = _Held(good=self._last, first=step)
+            held.lines += 1
             if seen is None:
-                self._held.pop(sign, None)
+                held.lapses += 1
+                if held.lapses > LAPSES * held.lines:
+                    del self._held[sign]
                 continue
-            good, first, lines = self._held.get(sign, (self._last, step, 0))
-            self._held[sign] = (good, first, lines + 1)
-            sure = step - first >= STEPS_TO_BE_SURE and lines + 1 >= self._lines(sign)
+            sure = step - held.first >= STEPS_TO_BE_SURE and held.lines >= self._lines(sign)
             if sure and found is None:
                 symptom, told = seen
-                found = Finding(symptom, f"{told}, since step {first}", step, good)
+                found = Finding(symptom, f"{told}, since step {held.first}", step, held.good)
         self._last = step
-        self.suspected_since = min((good for good, _, _ in self._held.values()), default=None)
+        self.suspected_since = min((held.good for held in self._held.values()), default=None)
         return found
 
     @staticmethod

@@ -28,7 +28,7 @@ all their windows together; seconds and bytes are the first process's.
 ``rankme_centred``          the same of the embeddings without their mean: the rank of what varies
 ``knn_hour``, ``_recorder`` every ``probe_steps``, where there are such labels: share of the sample
 ``_species``                that its nearest neighbours in other groups name right ...
-``knn_hour_chance`` ...     ... and the share of the most frequent class
+``knn_hour_chance`` ...     ... and that of windows drawn at random
 ``windows_per_second``      over the steps since the line before, all processes together
 ``views_per_second``        windows times the views of each
 ``data_wait_share``         share of the time since then in which the loop waited for windows

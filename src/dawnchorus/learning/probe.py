@@ -7,7 +7,8 @@ there when the training starts) the accuracy of the nearest neighbours beside ch
 Neighbours of a window's own *group* do not vote: a group is a recorder-day, or a recording if there
 is one recorder-day only. What the same wind and the same microphone had in common a minute ago
 would be leakage. A class that one group alone has cannot be found elsewhere: its windows are left
-out. Chance is the share of the most frequent class of the windows that are left.
+out. Chance is the same vote by windows drawn at random instead of the nearest: less than the share
+of the most frequent class where the own group, which does not vote, has most of a window's class.
 
 As in the evaluation, dimensions are standardised and neighbours found by cosine similarity. The
 windows are whole and unvaried, the backbone is in evaluation mode, and it is left as it was found:
@@ -16,6 +17,7 @@ probing draws no random number and changes nothing of the course of a training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,8 @@ BIRDNET_SECONDS = 3.0
 CONFIDENCE = 0.25
 """Least confidence of a BirdNET detection that names a window."""
 WINDOWS_AT_ONCE = 250
+CHANCE_VOTES = 10_000
+"""Windows that are voted on by chance: its standard error is half a percent at most."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,12 @@ class Target:
         Rows of the sample that take part.
     label, group : int64 array (m,)
         Their class, and the group whose windows do not vote for each other.
-    chance : float
-        Share of the most frequent class.
     """
 
     name: str
     kept: NDArray[np.int64]
     label: NDArray[np.int64]
     group: NDArray[np.int64]
-    chance: float
 
 
 def target(name: str, labels: NDArray[np.object_], groups: NDArray[np.object_]) -> Target | None:
@@ -82,7 +83,7 @@ def target(name: str, labels: NDArray[np.object_], groups: NDArray[np.object_]) 
         return None
     _, label = np.unique(labels[kept].astype(str), return_inverse=True)
     _, group = np.unique(groups[kept].astype(str), return_inverse=True)
-    return Target(name, kept, label, group, float(np.bincount(label).max() / len(label)))
+    return Target(name, kept, label, group)
 
 
 def neighbour_accuracy(embeddings: Tensor, probed: Target, neighbours: int) -> float:
@@ -100,11 +101,31 @@ def neighbour_accuracy(embeddings: Tensor, probed: Target, neighbours: int) -> f
     x = embeddings[torch.from_numpy(probed.kept).to(device)].float()
     x = (x - x.mean(dim=0)) / x.std(dim=0, correction=0).clamp_min(torch.finfo(x.dtype).tiny)
     x = F.normalize(x, dim=1)
-    label = torch.from_numpy(probed.label).to(device)
-    group = torch.from_numpy(probed.group).to(device)
-    near = (x @ x.T).masked_fill_(group[:, None] == group[None, :], -torch.inf)
+    return _vote(x @ x.T, probed, neighbours)
+
+
+def chance(probed: Target, neighbours: int) -> float:
+    """Share of windows of which so many others, drawn at random outside the group, name the class.
+
+    The vote of :func:`neighbour_accuracy` among windows that are near by chance, drawn again until
+    :data:`CHANCE_VOTES` windows were voted on; always the same draws.
+    """
+    windows = len(probed.label)
+    generator = torch.Generator().manual_seed(windows)
+    shares = [
+        _vote(torch.rand(windows, windows, generator=generator), probed, neighbours)
+        for _ in range(math.ceil(CHANCE_VOTES / windows))
+    ]
+    return sum(shares) / len(shares)
+
+
+def _vote(near: Tensor, probed: Target, neighbours: int) -> float:
+    """The share that the largest of ``near`` (m, m; overwritten) outside the own group name right."""
+    label = torch.from_numpy(probed.label).to(near.device)
+    group = torch.from_numpy(probed.group).to(near.device)
+    near.masked_fill_(group[:, None] == group[None, :], -torch.inf)
     nearest = near.topk(min(neighbours, near.shape[1]), dim=1)
-    votes = torch.zeros(x.shape[0], int(label.max()) + 1, device=device)
+    votes = torch.zeros(near.shape[0], int(label.max()) + 1, device=near.device)
     votes.scatter_add_(1, label[nearest.indices], nearest.values.isfinite().float())
     return (votes.argmax(dim=1) == label).float().mean().item()
 
@@ -129,6 +150,7 @@ class Probe:
     ) -> None:
         self._codes = torch.from_numpy(codes)
         self.targets, self._scale, self._neighbours = targets, scale, neighbours
+        self.chances = {one.name: chance(one, neighbours) for one in targets}
 
     def measure(
         self,
@@ -144,7 +166,7 @@ class Probe:
         found = {"rankme": rankme(embeddings), "rankme_centred": rankme(centred)}
         for one in self.targets:
             found[f"knn_{one.name}"] = neighbour_accuracy(embeddings, one, self._neighbours)
-            found[f"knn_{one.name}_chance"] = one.chance
+            found[f"knn_{one.name}_chance"] = self.chances[one.name]
         return found
 
     @torch.inference_mode()
@@ -209,12 +231,14 @@ def of_training_set(
     # Names as text again: the table knows them by numbers.
     table = frozen.table[rows].with_columns(pl.col(pl.Categorical).cast(pl.String))
     found = targets(frozen.results, table, window_seconds) if "recorder" in table.columns else ()
+    probe = Probe(read(rows), found, scale, neighbours)
     told = ", ".join(
-        f"{one.name} ({len(one.kept):,} windows, {one.label.max() + 1} classes, chance {one.chance:.2f})"
+        f"{one.name} ({len(one.kept):,} windows, {one.label.max() + 1} classes, "
+        f"chance {probe.chances[one.name]:.2f})"
         for one in found
     )
     say(f"online probe: {len(rows):,} windows; {told or 'no label that two groups share'}")
-    return Probe(read(rows), found, scale, neighbours)
+    return probe
 
 
 def sample_rows(windows: int, wanted: int, seed: int) -> NDArray[np.int64]:

@@ -96,7 +96,7 @@ def _panels(log: Log, uniform: float | None) -> list[tuple[str, Callable[[Axes],
         panels.append(("prototypes in use, of all", lambda axes: _used(axes, log)))
     if has(*(f"knn_{label}" for label in LABELS)):
         panels.append(
-            ("nearest neighbours name right (dotted: chance)", lambda axes: _neighbours(axes, log))
+            ("neighbours name right (dotted: chance)", lambda axes: _neighbours(axes, log))
         )
     extra = [
         key
