@@ -37,6 +37,8 @@ WITHOUT_CODE = {
     "execution failure": "Cobalt could not run it",
 }
 """What the log says of jobs that never get an exit status, and what it means."""
+NOTHING = Answer(1, "", "")
+"""How ``qstat`` says that there is no such job (any more)."""
 BY = re.compile(r"user delete requested .*by user (\S+)")
 HOLDS = {
     "user_hold": "held: a filesystem that it asked for may be down; release it with: qrls {job}",
@@ -87,13 +89,9 @@ class Cobalt(Backend):
         states = read_table(answer.out)
         if job in states:
             return sight_of(job, states[job])
-        if answer.err.strip():
-            raise NoAnswerError(f"qstat: {answer.complaint}"[:200])
-        if answer.status not in (0, 1) or answer.out.strip():
-            raise NoAnswerError(
-                f"qstat ended with status {answer.status}: {answer.out.strip()!r}"[:200]
-            )
-        return Sight(State.GONE)
+        if answer == NOTHING:
+            return Sight(State.GONE)
+        raise NoAnswerError(f"qstat: {answer.complaint}"[:200])
 
     def logged(self, job: str, logs: Path, script: Path | None) -> Sight | None:
         """Read the job's ``.cobaltlog``. See :meth:`Backend.logged`."""

@@ -49,6 +49,7 @@ KILLED = {
 """Exit statuses below 0 (``pbs_ifl.h``: JOB_EXEC_*)."""
 WALLTIME = re.compile(r"walltime", flags=re.IGNORECASE)
 DELETED = re.compile(r"(deleted|terminated) by (user )?(?P<who>\S+)", flags=re.IGNORECASE)
+STOPPED = re.compile(r"terminated", flags=re.IGNORECASE)
 DEPENDENCY = re.compile(r"depend", flags=re.IGNORECASE)
 FIELD = re.compile(
     r'"(?P<key>job_state|Exit_status|comment|Hold_Types)"\s*:\s*'
@@ -161,7 +162,9 @@ def cause_of(comment: str) -> str:
     if WALLTIME.search(comment):
         return "walltime: the job ran out of its time"
     deleted = DELETED.search(comment)
-    return f"deleted by user {deleted['who'].split('@')[0]}" if deleted else ""
+    if deleted:
+        return f"deleted by user {deleted['who'].split('@')[0]}"
+    return "deleted, or stopped by PBS" if STOPPED.search(comment) else ""
 
 
 def without_status(comment: str) -> str:
