@@ -13,6 +13,8 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from .conftest import BIN
+
 pytestmark = [pytest.mark.slow]
 
 
@@ -130,8 +132,33 @@ def test_ctrl_c_while_a_submission_waits_leaves_no_job(cobalt):
     waiting.send_signal(signal.SIGINT)
     out, err = waiting.communicate(timeout=10)
     assert (waiting.returncode, out) == (130, "")
-    assert err == "dawnchorus: stopped before the job was submitted\n"
+    assert err == "dawnchorus: stopped; no job of it stays\n"
     assert cobalt.count("submitted") == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_job_whose_submission_is_stopped_halfway_is_deleted_again(cluster, tmp_path, how):
+    """On Ctrl-C Snakemake kills the submission; a qsub that was halfway leaves no job behind."""
+    slow, real = tmp_path / "slow", cluster.environment[BIN[cluster.scheduler]]
+    slow.mkdir()
+    for name, text in {
+        "qsub": f'touch {tmp_path}/asked; sleep 0.7; exec {real}/qsub "$@"',
+        "qdel": f'exec {real}/qdel "$@"',
+    }.items():
+        (slow / name).write_text(f"#!/bin/sh\n{text}\n")
+        (slow / name).chmod(0o755)
+    cluster.settle(filesystems_down=["eagle"])
+    cluster.extra[BIN[cluster.scheduler]] = str(slow)
+    submitting = subprocess.Popen(
+        [str(cluster.profile / "submit.py"), str(cluster.script("touch ran"))], cwd=cluster.work,
+        env=cluster.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    cluster.until((tmp_path / "asked").exists)
+    submitting.send_signal(how)
+    out, _ = submitting.communicate(timeout=5)
+    assert out == ""
+    cluster.until(lambda: cluster.count("deleted") == 1)
+    assert (cluster.count("submitted"), cluster.count("qdel")) == (1, 1)
 
 
 def test_a_job_whose_submission_was_interrupted_does_nothing(cobalt):

@@ -32,14 +32,13 @@ def submit(profile: Path) -> None:
         say("usage: submit.py JOBSCRIPT")
         sys.exit(2)
     try:
-        job = submit_script(Path(sys.argv[1]), profile, say)
+        submit_script(Path(sys.argv[1]), profile, say, lambda job: print(job, flush=True))
     except DawnChorusError as error:
         say(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
-        say("stopped before the job was submitted")
+        say("stopped; no job of it stays")
         sys.exit(130)
-    print(job)
 
 
 def status(profile: Path) -> None:

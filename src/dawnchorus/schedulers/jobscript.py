@@ -205,17 +205,21 @@ stop() {{
     asked=$1
     [ -n "$child" ] && kill -"$1" -- "-$child" 2> /dev/null
 }}
-for signal in TERM INT HUP USR1 USR2 XCPU; do
+signals="TERM INT HUP USR1 USR2 XCPU"
+for signal in $signals; do
     # shellcheck disable=SC2064
     trap "stop $signal" "$signal"
 done
 set -m
-{payload} < /dev/null &
+# The shell of the jobscript outlives the request, and so hears how its command took it.
+bash -c 'payload=$1; shift; trap : "$@"; . "$payload"' {token} {payload} $signals < /dev/null &
 child=$!
 set +m
 while wait "$child"; kill -0 "$child" 2> /dev/null; do :; done  # a signal ends a wait, not the job
 wait "$child"
 code=$?
+# A shell in between may have died of the request while a training below it still saves its state.
+while [ "$asked" != - ] && kill -0 -- "-$child" 2> /dev/null; do sleep 0.2; done
 leave "$code"
 exit "$code"
 """

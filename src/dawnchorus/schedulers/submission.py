@@ -15,6 +15,7 @@ from pathlib import Path
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.schedulers import backend_of
 from dawnchorus.schedulers.backend import Ask, Backend, NoAnswerError, QueueFullError, paced
+from dawnchorus.schedulers.clerk import Submitted
 from dawnchorus.schedulers.jobscript import Job, carried, keep_payload, read_job, write_wrapper
 from dawnchorus.schedulers.journal import Journal, Record
 from dawnchorus.schedulers.site import (
@@ -104,8 +105,8 @@ def submission_line(jobscript: Path, profile: Path) -> str:
     return shlex.join(backend.command(plan(jobscript, site, journal, script).ask))
 
 
-def submit(jobscript: Path, profile: Path, say: Say) -> str:
-    """Have the scheduler run a jobscript; return the id of the job that makes its outputs.
+def submit(jobscript: Path, profile: Path, say: Say, hand_over: Say) -> None:
+    """Have the scheduler run a jobscript, once; hand over the id of the job that makes its outputs.
 
     Parameters
     ----------
@@ -115,6 +116,8 @@ def submit(jobscript: Path, profile: Path, say: Say) -> str:
         Folder with a ``site.yaml``.
     say : callable
         Takes one line for a person.
+    hand_over : callable
+        Takes the id. If it is interrupted before it returns, the job is deleted again.
 
     Raises
     ------
@@ -125,17 +128,18 @@ def submit(jobscript: Path, profile: Path, say: Say) -> str:
     backend = backend_of(site.scheduler)
     journal = Journal.of(site.scheduler)
     # Refused before anything is written or asked.
-    planned = plan(jobscript, site, journal)
-    with journal.lock(planned.job.key):
-        adopted = _already_at_it(backend, journal, planned.job, say)
+    job = plan(jobscript, site, journal).job
+    with journal.lock(job.key):
+        adopted = _already_at_it(backend, journal, job, say)
         if adopted is not None:
-            return adopted
-        token = journal.new_token(planned.job.name, planned.job.key)
+            hand_over(adopted)
+            return
+        token = journal.new_token(job.name, job.key)
         planned = plan(jobscript, site, journal, journal.script(token))
         keep_payload(jobscript, journal.payload(token))
         write_wrapper(
             planned.ask.script,
-            job=planned.job,
+            job=job,
             payload=journal.payload(token),
             logs=journal.logs,
             token=token,
@@ -144,20 +148,20 @@ def submit(jobscript: Path, profile: Path, say: Say) -> str:
             environment=planned.environment,
             patience_s=RECORD_PATIENCE_S,
         )
-        job = _until_taken(backend, planned, say)
-        journal.write(
-            Record(
-                job=job,
-                token=token,
-                name=planned.job.name,
-                makes=planned.job.makes,
-                key=planned.job.key,
-                params=planned.job.params,
-                queue=planned.ask.queue,
-                minutes=planned.ask.minutes,
+        with _taken(backend, planned, say) as submitted:
+            journal.write(
+                Record(
+                    job=submitted.job,
+                    token=token,
+                    name=job.name,
+                    makes=job.makes,
+                    key=job.key,
+                    params=job.params,
+                    queue=planned.ask.queue,
+                    minutes=planned.ask.minutes,
+                )
             )
-        )
-        return job
+            hand_over(submitted.job)
 
 
 def _text(job: Job, resource: str) -> str | None:
@@ -198,12 +202,12 @@ def _is_live(backend: Backend, journal: Journal, record: Record, say: Say) -> bo
     raise AssertionError("pauses never end")
 
 
-def _until_taken(backend: Backend, planned: Plan, say: Say) -> str:
-    """Submit until the scheduler takes the job; return its id."""
+def _taken(backend: Backend, planned: Plan, say: Say) -> Submitted:
+    """Submit until the scheduler takes the job."""
     name, queue, limits = planned.job.name, planned.ask.queue, planned.limits
     for pause in _pauses():
         try:
-            job, beside = backend.submit(planned.ask)
+            submitted = Submitted(backend, planned.ask)
         except QueueFullError:
             pause(
                 f"{name}: queue {queue} is full ({limits.max_queued} queued, "
@@ -213,9 +217,9 @@ def _until_taken(backend: Backend, planned: Plan, say: Say) -> str:
         except NoAnswerError as silence:
             pause(f"{name}: {silence}; waiting for {backend.name}", say)
         else:
-            if beside:
-                say(f"{name}: qsub: {beside}")
-            return job
+            if submitted.beside:
+                say(f"{name}: qsub: {submitted.beside}")
+            return submitted
     raise AssertionError("pauses never end")
 
 
