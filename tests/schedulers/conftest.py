@@ -70,7 +70,7 @@ class Cluster:
             BIN[self.scheduler]: str(STAND_IN / self.scheduler),
             "DAWNCHORUS_STAND_IN": str(self.root / "machine"),
             "DAWNCHORUS_STAND_IN_SECOND": str(self.second),
-            "DAWNCHORUS_GRACE_S": "1",
+            "DAWNCHORUS_GRACE_S": "0.6",
             "DAWNCHORUS_PACE": "0.1",
         }  # fmt: skip
         # The package of this checkout, wherever the environment's own comes from.

@@ -7,11 +7,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
-from .conftest import REPOSITORY, Cluster, make
+from .conftest import BIN, REPOSITORY, Cluster, make
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -128,15 +128,31 @@ def test_everything_that_can_happen_in_one_run(workflow):
     assert "walltime: the job ran out of its time" in said
 
 
-def test_ctrl_c_deletes_what_is_queued_and_what_runs(workflow):
+@pytest.mark.parametrize("amid", [False, True], ids=["between checks", "amid checks"])
+def test_ctrl_c_deletes_what_is_queued_and_what_runs(workflow, amid):
+    """Amid its checks, Snakemake has lost sight of the jobs that it would cancel."""
     cluster = workflow.cluster
+    if amid:
+        slow, real = cluster.root / "slow", cluster.environment[BIN["cobalt"]]
+        slow.mkdir()
+        for name in ("qsub", "qstat", "qdel"):
+            pause = f"touch {cluster.root}/asked; sleep 1; " if name == "qstat" else ""
+            (slow / name).write_text(f'#!/bin/sh\n{pause}exec {real}/{name} "$@"\n')
+            (slow / name).chmod(0o755)
+        cluster.extra[BIN["cobalt"]] = str(slow)
     cluster.settle(queues={"full-node": {"queued": 20, "running": 1, "min": 5, "max": 720}})
     running = workflow.start("a.endless", "b.endless", "c.endless")
-    cluster.until(lambda: cluster.count("started") == 1 and cluster.count("submitted") == 3, 60)
+    logs = cluster.work / ".snakemake" / "log"
+    cluster.until(lambda: any("jobid '3'" in log.read_text() for log in logs.glob("*.log")), 60)
+    if amid:
+        (cluster.root / "asked").unlink(missing_ok=True)
+        cluster.until((cluster.root / "asked").exists)
     os.killpg(running.pid, signal.SIGINT)
     running.communicate(timeout=60)
     assert running.returncode != 0
-    cluster.until(lambda: cluster.count("qdel") == 3, 20)
+    cluster.until(
+        lambda: {line["job"] for line in cluster.history() if line["event"] == "qdel"} == {1, 2, 3}
+    )
     cluster.until(lambda: cluster.history()[-1]["present"] == 0, 20)
     assert cluster.count("submitted") == 3
     assert not list(cluster.work.glob("*.endless"))
@@ -181,40 +197,42 @@ def test_a_queued_job_outlives_the_main_process(workflow):
 
 def test_pbs_from_end_to_end(tmp_path):
     cluster = make(tmp_path, "pbs", second=0.05)
-    workflow = Workflow(cluster)
-    began = time.monotonic()
-    ended, said = workflow.run("all", "late.endless")
-    assert ended == 1, said
-    assert time.monotonic() - began < 110
+    (cluster.work / "once").touch()
+    ended, said = Workflow(cluster).run("all", "flaky.txt")
+    assert ended == 0, said
     assert (cluster.work / "embedded.txt").read_text().startswith("ok\nok\nok\nset aside\nok\n")
     assert cluster.count("submitted") == 3
-    (reason,) = cluster.logs.glob("*.reason")
-    assert "(endless.late) failed: walltime: the job ran out of its time" in reason.read_text()
+    assert not list(cluster.logs.glob("*.reason"))
     chosen = [line["argv"] for line in cluster.history() if line["event"] == "submitted"]
     queues = {argv[argv.index("-N") + 1]: argv[argv.index("-q") + 1] for argv in chosen}
-    assert queues == {"spectrograms": "by-node", "embed": "by-gpu", "endless.late": "by-gpu"}
+    assert queues == {"spectrograms": "by-node", "embed": "by-gpu", "flaky": "by-gpu"}
 
 
-@pytest.mark.parametrize("profile", ["cobalt", "pbs", "pbs/polaris.yaml"])
-def test_the_workflow_itself_is_planned_with_every_profile(profile, tmp_path):
-    cluster = make(tmp_path, profile.split("/")[0])
-    season = tmp_path / "season"
+@pytest.fixture(scope="module")
+def season(tmp_path_factory) -> Path:
+    """Two recorders, two days, tiny files, and a configuration."""
+    season = tmp_path_factory.mktemp("season")
     subprocess.run(
         [
             sys.executable, "-m", "dawnchorus", "simulate", str(season), "--recorders", "2", "--days",
             "2", "--recordings", "1", "--tiny",
         ],
-        check=True, capture_output=True, env=cluster.environment,
+        check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(REPOSITORY / "src")},
     )  # fmt: skip
-    settings = season / "config.yaml"
-    settings.write_text(
+    (season / "config.yaml").write_text(
         f"results: {season}/results\naudio: {{root: {season}/cards}}\n"
         "experiments: {one: {method: vicreg, backbone: vit_nano}}\n"
     )
+    return season
+
+
+@pytest.mark.parametrize("profile", ["cobalt", "pbs", "pbs/polaris.yaml"])
+def test_the_workflow_itself_is_planned_with_every_profile(profile, season, tmp_path):
+    cluster = make(tmp_path, profile.split("/")[0])
     workflow = Workflow(cluster)
     (cluster.work / "Snakefile").unlink()
     started = workflow.start(
-        "--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(settings), "--dry-run",
+        "--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(season / "config.yaml"), "--dry-run",
         profile=profile,
     )  # fmt: skip
     said, _ = started.communicate(timeout=120)

@@ -78,12 +78,11 @@ class Submitted:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        # Without a word the clerk sees that nobody takes the job. Nobody waits for the clerk: the sooner
+        # this process ends, the surer Snakemake has the id when a Ctrl-C comes.
         if error is None:
             os.write(self._take, b"y")
-            self._part()
-        else:
-            # The clerk sees that nobody takes the job; nobody waits for the clerk.
-            os.close(self._take)
+        os.close(self._take)
 
     def _part(self) -> None:
         os.close(self._take)

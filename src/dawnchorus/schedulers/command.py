@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,8 @@ def submit(profile: Path) -> None:
     except KeyboardInterrupt:
         say("stopped; no job of it stays")
         sys.exit(130)
+    # At once: Snakemake has the id only when this process is gone, and a Ctrl-C until then would lose it.
+    os._exit(0)
 
 
 def status(profile: Path) -> None:
@@ -47,14 +50,19 @@ def status(profile: Path) -> None:
     Any other answer ends the whole workflow, so what goes wrong here is said on standard error, and the job
     counts as running: it is not known to have failed.
     """
-    # Ctrl-C goes to the whole group; Snakemake trips over a status that dies of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C goes to the whole group; Snakemake trips over a status that dies of it. And while it asks for
+    # statuses its own list of jobs to cancel is empty, so they are cancelled from here.
+    stopped: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     word = "running"
     try:
         word = _word_of(profile, sys.argv[1])
     except Exception as error:
         say(f"status of job {' '.join(sys.argv[1:])} is not known: {type(error).__name__}: {error}")
     print(word)
+    if stopped:
+        _detach(profile, [])
 
 
 def _word_of(profile: Path, job: str) -> str:
@@ -89,31 +97,52 @@ def scheduler_of(profile: Path) -> str:
 
 
 def cancel(profile: Path) -> None:
-    """``cancel.py ID...``: have the jobs deleted, and return at once.
+    """``cancel.py ID...``: have all jobs of this workflow deleted, and return at once.
 
     Snakemake waits two seconds, ``qdel`` alone takes more than one: it is left to a process of its own.
+    Snakemake calls this at its end only, and forgets the jobs whose status it was just asking for: they
+    are deleted too.
     """
-    arguments = sys.argv[1:]
-    if arguments[:1] == [DETACHED]:
-        delete(profile, arguments[1:])
-    elif arguments:
-        subprocess.Popen(
-            [sys.executable, str(Path(sys.argv[0]).absolute()), DETACHED, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    if sys.argv[1:2] == [DETACHED]:
+        delete(profile, sys.argv[2], sys.argv[3:])
+    else:
+        _detach(profile, sys.argv[1:])
 
 
-def delete(profile: Path, jobs: list[str]) -> None:
-    """Delete jobs, patiently; what goes wrong stands in ``logs/<scheduler>/cancel.log``."""
+def _detach(profile: Path, jobs: list[str]) -> None:
+    """Have jobs deleted, and all that this workflow waits for, by a process that nobody waits for."""
+    from dawnchorus.schedulers.journal import this_workflow
+
+    subprocess.Popen(
+        [sys.executable, str(profile / "cancel.py"), DETACHED, this_workflow(), *jobs],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def delete(profile: Path, owner: str, named: list[str]) -> None:
+    """Delete jobs, patiently; ``logs/<scheduler>/cancel.log`` says which, or what went wrong.
+
+    Parameters
+    ----------
+    profile : Path
+    owner : str
+        The workflow whose unfinished jobs are deleted, as in their records.
+    named : list of str
+        Jobs to delete beside.
+    """
     from dawnchorus.schedulers import backend_of
     from dawnchorus.schedulers.backend import NoAnswerError, paced
     from dawnchorus.schedulers.journal import Journal
 
     scheduler = scheduler_of(profile)
-    log = Journal.of(scheduler).logs / "cancel.log"
+    journal = Journal.of(scheduler)
+    jobs = list(dict.fromkeys([*named, *journal.unfinished_of(owner)]))
+    if not jobs:
+        return
+    log = journal.logs / "cancel.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     backend = backend_of(scheduler)
     until = time.monotonic() + paced(CANCEL_PATIENCE_S)

@@ -39,6 +39,8 @@ class Record:
     queue : str
     minutes : int
         Run time it asked for.
+    owner : str
+        Whose Snakemake waits for it; see :func:`this_workflow`.
     """
 
     job: str
@@ -49,6 +51,7 @@ class Record:
     params: str | None
     queue: str
     minutes: int
+    owner: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class ExitFile:
 
     code: int
     asked: str
+
+
+def this_workflow() -> str:
+    """Return what all executables have in common that one Snakemake calls: machine and process group."""
+    return f"{os.uname().nodename}:{os.getpgid(0)}"
 
 
 def publish(path: Path, text: str) -> None:
@@ -131,6 +139,18 @@ class Journal:
     def by_key(self, key: str) -> Record | None:
         """Return the last job that makes these outputs."""
         return _read(self.logs / "registry" / f"{key}.json")
+
+    def unfinished_of(self, owner: str) -> list[str]:
+        """Return the ids of jobs that somebody waits for and that have not said that they have ended."""
+        records = (_read(path) for path in sorted(self.logs.glob("*.json")))
+        return [
+            record.job
+            for record in records
+            if record
+            and record.owner == owner
+            and not self.reason(record.job).exists()
+            and self.exit_file(record.job, record.token) is None
+        ]
 
     def overlapping(self, key: str, makes: tuple[str, ...]) -> Iterator[Record]:
         """Yield jobs of other sets of outputs that share some with ``makes``."""

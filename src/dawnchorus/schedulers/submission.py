@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dawnchorus.errors import DawnChorusError
@@ -17,7 +17,7 @@ from dawnchorus.schedulers import backend_of
 from dawnchorus.schedulers.backend import Ask, Backend, NoAnswerError, QueueFullError, paced
 from dawnchorus.schedulers.clerk import Submitted
 from dawnchorus.schedulers.jobscript import Job, carried, keep_payload, read_job, write_wrapper
-from dawnchorus.schedulers.journal import Journal, Record
+from dawnchorus.schedulers.journal import Journal, Record, this_workflow
 from dawnchorus.schedulers.site import (
     Queue,
     Site,
@@ -159,6 +159,7 @@ def submit(jobscript: Path, profile: Path, say: Say, hand_over: Say) -> None:
                     params=job.params,
                     queue=planned.ask.queue,
                     minutes=planned.ask.minutes,
+                    owner=this_workflow(),
                 )
             )
             hand_over(submitted.job)
@@ -181,6 +182,7 @@ def _already_at_it(backend: Backend, journal: Journal, job: Job, say: Say) -> st
                 f"let it end, or qdel {before.job}, and start again",
             )
         say(f"{job.name}: job {before.job} is already at it; waiting for that one")
+        journal.write(replace(before, owner=this_workflow()))
         return before.job
     for other in journal.overlapping(job.key, job.makes):
         if judge(backend, journal, other.job).word is Word.RUNNING:
