@@ -25,7 +25,8 @@ from dawnchorus.results import Results
 
 WINDOWS, MELS, FRAMES = 800, 16, 32
 RECIPE = {
-    "backbone": "vit_nano", "patch": 8, "batch_size": 16, "epochs": 10, "learning_rate": 1e-2,
+    "recipe": "none", "backbone": "vit_nano", "patch": 8, "batch_size": 16, "epochs": 10,
+    "learning_rate": 1e-2,
     "warmup_epochs": 3, "precision": "fp32", "drop_path": 0.0, "pooling": "mean",
     "augmentation": {"mix_probability": 0, "gain_db": 3},
     "monitors": {"probe_steps": 100, "probe_windows": 400},

@@ -167,8 +167,10 @@ def curve(season: Season, name: str, metadata: ModelMetadata) -> list[tuple[int,
     return points
 
 
-def draw(curves: dict[str, list[tuple[int, Figures]]], best: Figures, path: Path) -> None:
-    """Draw nearest neighbours and AMI over training beside the best baseline."""
+def draw(
+    curves: dict[str, list[tuple[int, Figures]]], baselines: dict[str, Figures], path: Path
+) -> None:
+    """Draw nearest neighbours and AMI over training, each beside the baseline that is best at it."""
     from dawnchorus.report.style import COLOURS, drawing
 
     with drawing(path, 9, 3.6) as figure:
@@ -186,9 +188,11 @@ def draw(curves: dict[str, list[tuple[int, Figures]]], best: Figures, path: Path
                     color=colour,
                     label=name,
                 )
-            axes.axhline(getattr(best, key), linestyle=":", color="0.4", label="best baseline")
+            best = max(baselines, key=lambda name, key=key: getattr(baselines[name], key))
+            height = getattr(baselines[best], key)
+            axes.axhline(height, linestyle=":", color="0.4", label=f"best baseline: {best}")
             axes.set(title=title, xlabel="step", ylim=(0, 1))
-            axes.legend(fontsize=8, frameon=False)
+            axes.legend(fontsize=8, frameon=False, loc="lower right")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top to bottom
@@ -277,9 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
                 "benchmark": "learning_season",
                 "ours": round(of_season[winner].knn, 4),
                 "unit": f"5-NN accuracy on held-out recorders ({winner})",
-                "peers": {
-                    name: round(found.knn, 4) for name, found in of_season.items() if name != winner
-                },
+                "peers": {name: round(found.knn, 4) for name, found in base.items()},
+                "experiments": {name: round(of_season[name].knn, 4) for name in experiments},
                 "floor": None,
                 "ratio_to_fastest_peer": round(of_season[winner].knn / best.knn, 3),
                 "ratio_to_floor": None,
@@ -291,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
     )
     if given.save:
         given.save.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        draw(curves, best, given.save.with_suffix(".png"))
+        draw(curves, base, given.save.with_suffix(".png"))
 
 
 def with_epochs(season: Season, name: str, epochs: float) -> Season:

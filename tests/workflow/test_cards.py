@@ -1,10 +1,9 @@
-"""What real cards bring: files that are no recordings, other rates, a run that is killed."""
+"""What real cards bring: a run that is killed, two at once, recordings of other rates."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -23,44 +22,10 @@ from .conftest import CONFIG, Season, environment, make_season
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
-def windows_of(season: Season) -> dict[str, int]:
-    results = Results(season.results)
-    return {
-        str(day): len(SpectrogramStore.open(results.spectrograms(day)))
-        for day in results.days_with_receipts()
-    }
-
-
-def test_a_corrupt_an_empty_and_a_foreign_file(season):
-    before = windows_of(season)
-    near = next(p for p in sorted(season.cards.rglob("*")) if p.suffix.lower() == ".wav")
-    stamp = "20210524_235900" if "_" in near.stem[-7:] else "20210524T235900+0000"
-    prefix = near.stem[: -len(stamp)] if len(near.stem) > len(stamp) else ""
-    corrupt = near.with_name(f"{prefix}{stamp}{near.suffix}")
-    empty = near.with_name(corrupt.name.replace("2359", "2358"))
-    foreign = near.with_name("IMG_0042.jpg")
-    corrupt.write_bytes(random.Random(1).randbytes(5000))
-    empty.write_bytes(b"")
-    foreign.write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF")
-    season.run()
-    faults = pl.read_csv(season.results / "inventory" / "faults.tsv", separator="\t")
-    told = {Path(row["path"]).name: row for row in faults.iter_rows(named=True)}
-    assert set(told) == {corrupt.name, empty.name, foreign.name}
-    assert "random bytes without a header" in told[corrupt.name]["reason"]
-    assert "empty file" in told[empty.name]["reason"]
-    assert "not a recording" in told[foreign.name]["reason"]
-    assert told[corrupt.name]["action"] == told[empty.name]["action"] == "set aside"
-    after = windows_of(season)
-    assert {day: after[day] for day in before} == before
-    assert season.planned() == {}
-    # The originals are as they were.
-    assert corrupt.stat().st_size == 5000
-
-
 def started(season: Season) -> subprocess.Popen[bytes]:
     with (season.root / "snakemake.log").open("wb") as log:
         return subprocess.Popen(
-            season.command(), cwd=season.root, env=environment(), start_new_session=True,
+            season.command("train"), cwd=season.root, env=environment(), start_new_session=True,
             stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -108,7 +73,7 @@ def test_killed_at_any_moment_and_started_again_it_goes_on(finished, tmp_path):
     at = len(log.read_text().splitlines())
     assert not results.experiment("one").model.exists()
 
-    season.run()
+    season.run("train")
     # What had been finished before the first kill was not made again.
     now = {day: results.spectrograms_receipt(day).stat().st_mtime_ns for day in made}
     assert sum(now[day] == made[day] for day in made) >= 2
@@ -118,7 +83,7 @@ def test_killed_at_any_moment_and_started_again_it_goes_on(finished, tmp_path):
     told = (season.results / "logs" / "train" / "one.log").read_text()
     assert "going on at step" in told
     assert not list(season.results.rglob("*.partial"))
-    assert season.planned() == {}
+    assert season.planned("train") == {}
 
 
 def test_two_at_once_are_refused(season):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
+
+from dawnchorus.results import Results
+from dawnchorus.spectrograms.store import SpectrogramStore
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -17,6 +22,14 @@ ONE_DAY = {
     "evaluate": 1, **AGGREGATES,
 }  # fmt: skip
 DAYS = 4
+
+
+def windows_of(season) -> dict[str, int]:
+    results = Results(season.results)
+    return {
+        str(day): len(SpectrogramStore.open(results.spectrograms(day)))
+        for day in results.days_with_receipts()
+    }
 
 
 def song_meter_recording(season):
@@ -54,14 +67,6 @@ def test_a_new_recorder_day(season):
     path = song_meter_recording(season)
     shutil.copy2(path, renamed(path, date="20210601"))
     assert season.planned() == ONE_DAY
-    trained = (season.results / "one" / "model.safetensors").stat().st_mtime_ns
-    drawn = (season.results / "training" / "windows.parquet").read_bytes()
-    season.run()
-    assert (season.results / "one" / "model.safetensors").stat().st_mtime_ns == trained
-    assert (season.results / "training" / "windows.parquet").read_bytes() == drawn
-    recorder = path.relative_to(season.cards).parts[0]
-    assert (season.results / "one" / "clusters" / recorder / "2021-06-01.parquet").exists()
-    assert season.planned() == {}
 
 
 def test_a_late_file_for_a_known_day(season):
@@ -71,16 +76,53 @@ def test_a_late_file_for_a_known_day(season):
 
 
 def test_a_recording_removed(season):
-    path = song_meter_recording(season)
-    name = path.relative_to(season.cards).as_posix()
-    windows = pl.read_parquet(season.results / "training" / "windows.parquet")
-    lost = windows.filter(pl.col("recording") == name).height
-    path.unlink()
+    song_meter_recording(season).unlink()
     assert season.planned() == ONE_DAY
+
+
+NO_RECORDINGS = {
+    "235900.wav": (random.Random(1).randbytes(5000), "random bytes without a header"),
+    "235800.wav": (b"", "empty file"),
+    "001200.jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "not a recording"),
+}
+
+
+def test_a_new_day_a_lost_recording_and_files_that_are_no_recordings_in_one_run(season):
+    """The events above, done; and three files that only look like recordings, or do not even."""
+    path = song_meter_recording(season)
+    recorder = path.relative_to(season.cards).parts[0]
+    before = windows_of(season)
+    shutil.copy2(path, renamed(path, date="20210601"))
+    name = path.relative_to(season.cards).as_posix()
+    drawn = pl.read_parquet(season.results / "training" / "windows.parquet")
+    path.unlink()
+    bad = {path.with_name(f"{path.name[:-10]}{end}"): told for end, told in NO_RECORDINGS.items()}
+    for file, (content, _) in bad.items():
+        file.write_bytes(content)
+    model = season.results / "one" / "model.safetensors"
+    kept = [model.stat().st_mtime_ns, (season.results / "training/windows.parquet").read_bytes()]
+
     season.run()
     assert season.planned() == {}
-    told = pl.read_csv(season.results / "evaluation" / "lost.tsv", separator="\t")
-    assert told.filter(pl.col("recording") == name)["windows"].sum() == lost
+    # The new day went all the way; nothing was drawn or trained anew.
+    assert (season.results / "one" / "clusters" / recorder / "2021-06-01.parquet").exists()
+    now = [model.stat().st_mtime_ns, (season.results / "training/windows.parquet").read_bytes()]
+    assert now == kept
+    # The report says which training windows lost their source.
+    lost = pl.read_csv(season.results / "evaluation" / "lost.tsv", separator="\t")
+    of_it = drawn.filter(pl.col("recording") == name).height
+    assert lost.filter(pl.col("recording") == name)["windows"].sum() == of_it > 0
+    # What is no recording is named with the reason, stays as it was, and costs no other day a window.
+    faults = pl.read_csv(season.results / "inventory" / "faults.tsv", separator="\t")
+    told = {Path(row["path"]).name: row for row in faults.iter_rows(named=True)}
+    assert set(told) == {file.name for file in bad}
+    for file, (content, reason) in bad.items():
+        assert reason in told[file.name]["reason"]
+        assert told[file.name]["action"] == "set aside" or file.suffix == ".jpg"
+        assert file.read_bytes() == content
+    after = windows_of(season)
+    changed = {day for day in after if after[day] != before.get(day)}
+    assert len(changed) == 2 and f"{recorder}/2021-06-01" in changed
 
 
 def test_a_recording_changed(season):
@@ -221,9 +263,9 @@ def test_a_deleted_store_is_made_again_and_nothing_else(season):
     assert planned["spectrograms_day"] == 1
     assert not {"scan", "sample", "train_experiment", "birdnet_day", "cluster"} & set(planned)
     assert planned["embed_day"] == 1
-    season.run()
+    season.run("clusters")
     assert store.exists()
-    assert season.planned() == {}
+    assert season.planned("clusters") == {}
 
 
 def test_a_new_day_hides_no_changed_parameter(season):

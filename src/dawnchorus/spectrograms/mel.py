@@ -86,6 +86,13 @@ def power_scale(n_fft: int) -> float:
     return 2.0 / (n_fft * (3.0 / 8.0 * n_fft)) / FULL_SCALE_POWER
 
 
+def band_names(scale: str) -> tuple[str, str, str, str]:
+    """Return the names of the bands' dimension and of their centre, lower and upper end."""
+    if scale == "linear":
+        return "frequency", "frequency", "frequency_low", "frequency_high"
+    return "mel", "mel_frequency", "mel_low", "mel_high"
+
+
 @dataclass(frozen=True)
 class Framing:
     """How the windows of recordings of one rate are cut into frames.

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.spectrograms.mel import Codes
-from dawnchorus.spectrograms.writer import band_names
+from dawnchorus.spectrograms.mel import Codes, band_names
 from dawnchorus.window_store import WindowStore
 
 

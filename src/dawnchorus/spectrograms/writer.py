@@ -51,13 +51,6 @@ the setting is only needed while the array is created."""
 COORDINATES = "time recording offset activity level"
 
 
-def band_names(scale: str) -> tuple[str, str, str, str]:
-    """Return the names of the bands' dimension and of their centre, lower and upper end."""
-    if scale == "linear":
-        return "frequency", "frequency", "frequency_low", "frequency_high"
-    return "mel", "mel_frequency", "mel_low", "mel_high"
-
-
 class SpectrogramWriter:
     """Fills a new store; use it as a context manager and :meth:`finish` it.
 
@@ -223,7 +216,7 @@ class SpectrogramWriter:
     def _create_codes(self, windows: int) -> zarr.Array:
         settings, coding = self._settings, mel.Codes.of(self._settings)
         picture = (settings.mels, settings.frames)
-        dimension, *of_bands = band_names(settings.scale)
+        dimension, *of_bands = mel.band_names(settings.scale)
         with zarr.config.set(WRITING):
             return self._group.create_array(
                 "spectrogram",
@@ -293,7 +286,7 @@ class SpectrogramWriter:
             reference="0 dB: the mean square of a full-scale sine (1/2)",
             floor=LEVEL_FLOOR_DB,
         )
-        dimension, *of_bands = band_names(settings.scale)
+        dimension, *of_bands = mel.band_names(settings.scale)
         hertz = {
             "centre of the band": corner[1:-1],
             "lower end of the band": corner[:-2],
