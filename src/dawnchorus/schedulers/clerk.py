@@ -81,7 +81,10 @@ class Submitted:
         # Without a word the clerk sees that nobody takes the job. Nobody waits for the clerk: the sooner
         # this process ends, the surer Snakemake has the id when a Ctrl-C comes.
         if error is None:
-            os.write(self._take, b"y")
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # a clerk that was killed deletes nothing either
+                os.write(self._take, b"y")
         os.close(self._take)
 
     def _part(self) -> None:
