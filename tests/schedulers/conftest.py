@@ -20,6 +20,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 STAND_IN = Path(__file__).parent / "stand_in"
 BIN = {"cobalt": "DAWNCHORUS_COBALT_BIN", "pbs": "DAWNCHORUS_PBS_BIN"}
+PATIENCE = 5
+"""How many times longer than usual something may take before a test says that it does not happen."""
 SECOND = 0.02
 """Real seconds of a scheduler's second: five minutes, the shortest run time, are six seconds."""
 
@@ -118,7 +120,7 @@ class Cluster:
 
     def outcome(self, job: str, seconds: float = 30) -> tuple[str, str]:
         """Wait until a job is not running any more."""
-        until = time.monotonic() + seconds * (1 if self.is_stand_in else 60)
+        until = time.monotonic() + seconds * (PATIENCE if self.is_stand_in else 60)
         while time.monotonic() < until:
             word, said = self.status(job)
             if word != "running":
@@ -146,7 +148,7 @@ class Cluster:
 
     def until(self, condition, seconds: float = 20, what: str = "it"):
         """Wait for a condition; return what it said."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE * seconds
         while time.monotonic() < end:
             said = condition()
             if said:
