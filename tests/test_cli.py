@@ -25,6 +25,7 @@ CONTRACT = [
     "explore",
     "export",
     "simulate",
+    "submission",
 ]
 
 

@@ -564,6 +564,20 @@ def export(
     _say_receipt(f"export {what}", export_tables(settings, results, out, what, experiment))
 
 
+@app.command()
+def submission(
+    jobscript: Annotated[Path, typer.Argument(help="As Snakemake wrote it, or kept under logs/.")],
+    profile: Annotated[Path, typer.Option(help="Folder of a cluster's profile.")],
+) -> None:
+    """Print the command that would submit a jobscript; nothing is submitted or written.
+
+    Example: dawnchorus submission logs/cobalt/scripts/train.payload.sh --profile profiles/cobalt
+    """
+    from dawnchorus.schedulers.submission import submission_line
+
+    typer.echo(submission_line(jobscript, profile))
+
+
 def main() -> None:
     """Run a command; say a person's error in one line."""
     # One handler for all commands: what the person did is one line, what we did is a traceback.

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dawnchorus.embedding.one_gpu import take_gpu
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.backbone import (
     ModelMetadata,
@@ -54,7 +55,7 @@ class Encoder(Protocol):
 
 
 def device_named(name: str) -> torch.device:
-    """Return a device: ``auto`` is the GPU where there is one.
+    """Return a device: ``auto`` is the GPU where there is one, one of its own where there are several.
 
     Raises
     ------
@@ -62,7 +63,13 @@ def device_named(name: str) -> torch.device:
         If it is unknown, or a GPU is asked for and there is none.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        if torch.cuda.device_count() > 1:
+            own = torch.device("cuda", take_gpu(torch.cuda.device_count()))
+            torch.cuda.set_device(own)
+            return own
+        return torch.device("cuda")
     try:
         device: torch.device | None = torch.device(name)
     except RuntimeError:

@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+"""Snakemake calls this; what it does is in dawnchorus.schedulers.command."""
+
+import signal
+import sys
+from pathlib import Path
+
+# A Ctrl-C is taken up by the command, not by an import.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+PROFILE = Path(__file__).resolve().parent
+# The checkout's own package serves where none is installed.
+sys.path.append(str(PROFILE.parents[1] / "src"))
+
+from dawnchorus.schedulers import command  # noqa: E402
+
+command.status(PROFILE)
