@@ -24,7 +24,7 @@ from dawnchorus.overview.rates import Amounts, Cost, Rates
 from dawnchorus.overview.reasons import reasons
 from dawnchorus.overview.snakemake_graph import is_told, read_plan
 from dawnchorus.overview.staleness import staleness, standing
-from dawnchorus.overview.steps import STEPS, counted, in_order, named, words_of
+from dawnchorus.overview.steps import STEPS, amount, counted, in_order, lasting, named, words_of
 from dawnchorus.progress import say
 from dawnchorus.recordings.inventory import CardIndex
 from dawnchorus.results import SET_ASIDE, RecorderDay, Results, read_receipt
@@ -85,9 +85,7 @@ def summary(plan: Plan, settings: Settings, results: Results, cards: CardIndex) 
     if not plan.jobs:
         lines = ["Nothing would run: all that was asked for is there."]
     else:
-        hours = {
-            day.day: known.get(day.day, day.size_bytes / BYTES_PER_HOUR) for day in cards.days
-        }
+        hours = {day.day: known.get(day.day, day.size_bytes / BYTES_PER_HOUR) for day in cards.days}
         amounts = Amounts(hours, sum(day.recordings for day in cards.days))
         guessed = any(day.day not in known for day in cards.days)
         lines = [
@@ -137,7 +135,7 @@ def _jobs(plan: Plan) -> list[str]:
 
 def _extent(rule: str, jobs: Sequence[PlannedJob]) -> str:
     experiments = sorted({job.experiment for job in jobs if job.experiment})
-    of = f" of {', '.join(experiments)}" if experiments else ""
+    of = f" ({', '.join(experiments)})" if experiments else ""
     if rule in STEPS and STEPS[rule].of_day:
         many = counted(len({job.day for job in jobs}), "recorder-day")
         if len(experiments) > 1:
@@ -178,14 +176,17 @@ def _costs(plan: Plan, rates: Rates, guessed: bool) -> list[str]:
             sources = list(dict.fromkeys(cost.source for cost in found))
             if guessed and any(source.endswith(".txt") for source in sources) and rule != "scan":
                 sources.append("new recordings taken as 16-bit mono WAV at 44.1 kHz")
-            amounts = f"{_amounts(found):<{WIDTH}}"
+            clock = ""
+            if rule == "train_experiment":
+                clock = f"{lasting(sum(cost.seconds for cost in found))} by the clock, "
+            amounts = f"{clock + _amounts(found):<{WIDTH}}"
             lines.append(f"{words_of(rule):<{WIDTH}}{amounts}{'; '.join(sources)}")
     if unknown:
         lines.append(f"{'unknown, not measured yet:':<{WIDTH}} {', '.join(unknown)}")
     every = [cost for _, cost in costs if cost is not None]
     if every:
-        told = f"{_amounts(every)}{_node_hours(plan, costs)}"
-        lines.append(f"{told} in all{' of what is known' if unknown else ''}")
+        what = "what is known" if unknown else "in all"
+        lines.append(f"{what}: {_amounts(every)}{_node_hours(plan, costs)}")
     return lines
 
 
@@ -193,25 +194,8 @@ def _amounts(costs: Sequence[Cost]) -> str:
     """``1.6 CPU-hours, 197 GB``; the clock's time where CPU time was not measured."""
     cpu = [cost.cpu_seconds for cost in costs if cost.cpu_seconds is not None]
     written = [cost.megabytes for cost in costs if cost.megabytes is not None]
-    told = f"{_hours(sum(cpu))} CPU" if cpu else _hours(sum(cost.seconds for cost in costs))
-    return f"{told}, {size(1e6 * sum(written))}" if written else told
-
-
-def _hours(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:,.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:,.0f} min"
-    return f"{seconds / 3600:,.1f} h"
-
-
-def size(number: float) -> str:
-    """Return bytes as a person reads them, in powers of 1,000."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:,.0f} {unit}" if number >= 100 or unit == "bytes" else f"{number:.2g} {unit}"
-        number /= 1000
-    return f"{number:,.1f} TB"
+    told = f"{lasting(sum(cpu))} CPU" if cpu else lasting(sum(cost.seconds for cost in costs))
+    return f"{told}, {amount(1e6 * sum(written))}" if written else told
 
 
 def _node_hours(plan: Plan, costs: Sequence[tuple[PlannedJob, Cost | None]]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -92,14 +92,14 @@ class Rates:
             source,
         )
 
-    def _megabytes(
-        self, rule: str, experiment: str | None, notes: Sequence[Path]
-    ) -> float | None:
+    def _megabytes(self, rule: str, experiment: str | None, notes: Sequence[Path]) -> float | None:
         """Mean size of what the jobs of these notes left, where that is still there."""
         data = STEPS[rule].data
         if data is None:
             return None
-        root = self._results.root if experiment is None else self._results.experiment(experiment).root
+        root = (
+            self._results.root if experiment is None else self._results.experiment(experiment).root
+        )
         sizes = []
         for note in _spread(notes, MOST_STORES):
             folder = root / data / note.parent.name
@@ -128,7 +128,9 @@ class Rates:
         cpu = None
         if note and note[1] is not None and note[0] > 0:
             cpu = seconds * note[1] / note[0]
-        return Cost(seconds, cpu, None, f"the last training's {statistics.median(paces):,.0f} windows/s")
+        return Cost(
+            seconds, cpu, None, f"the last training's {statistics.median(paces):,.0f} windows/s"
+        )
 
     def _shipped(self, job: PlannedJob) -> Cost | None:
         rate = shipped().get(job.rule)
@@ -206,9 +208,12 @@ def _spread(items: Sequence[T], most: int) -> list[T]:
 def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files in a folder; what vanishes meanwhile counts nothing."""
     total = 0
-    todo = [os.fspath(path)]
-    if not path.is_dir():
-        return _size(path.stat)
+    todo = [os.fspath(path)] if path.is_dir() else []
+    try:
+        if not todo:
+            return path.stat().st_size
+    except FileNotFoundError:
+        return 0
     while todo:
         try:
             with os.scandir(todo.pop()) as listing:
@@ -216,16 +221,7 @@ def size_of(path: Path) -> int:
                     if item.is_dir(follow_symlinks=False):
                         todo.append(item.path)
                     else:
-                        total += _size(lambda item=item: item.stat(follow_symlinks=False))
+                        total += item.stat(follow_symlinks=False).st_size
         except FileNotFoundError:
             continue
     return total
-
-
-def _size(stat: Callable[[], os.stat_result]) -> int:
-    try:
-        return stat().st_size
-    except FileNotFoundError:
-        return 0
-
-

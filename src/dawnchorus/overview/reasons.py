@@ -56,15 +56,18 @@ def reasons(jobs: Sequence[PlannedJob], known: Collection[RecorderDay] | None) -
         *_by_step("not made yet", unmade),
         *_by_step("asked for again", [job for job in jobs if job.forced]),
         *_by_step("changed by hand, what is read by", [job for job in jobs if job.updated]),
-        *_by_step("other inputs than before", [job for job in jobs if job.inputs_changed]),
+        *_by_step("other inputs than before", [job for job in jobs if _reads_others(job)]),
         *_by_step("the workflow's own command changed", [job for job in jobs if job.code_changed]),
         *_by_step("another software environment", [job for job in jobs if job.software_changed]),
     ]
 
 
-def _days(
-    jobs: Iterable[PlannedJob], wanted: Callable[[PlannedJob], bool]
-) -> set[RecorderDay]:
+def _reads_others(job: PlannedJob) -> bool:
+    """Tell whether other inputs are a reason of their own, not another list of recorder-days."""
+    return job.inputs_changed and not any(change.name == "days" for change in job.changes)
+
+
+def _days(jobs: Iterable[PlannedJob], wanted: Callable[[PlannedJob], bool]) -> set[RecorderDay]:
     return {job.day for job in jobs if job.day is not None and wanted(job)}
 
 
@@ -103,13 +106,16 @@ def _of_settings(jobs: Sequence[PlannedJob]) -> Iterator[str]:
             concerned.setdefault(line, set()).add(job.rule)
         if not lines and any(change.name == "days" for change in job.changes):
             lists.append(job)
-    for line, rules in sorted(concerned.items(), key=lambda item: _rank(item[0])):
-        yield f"{line} ({', '.join(map(words_of, in_order(rules)))})"
+    for line, rules in sorted(
+        concerned.items(), key=lambda item: (not _is_edition(item[0]), item[0])
+    ):
+        steps = "" if _is_edition(line) else f" ({', '.join(map(words_of, in_order(rules)))})"
+        yield f"{line}{steps}"
     yield from _by_step("another list of recorder-days", lists)
 
 
-def _rank(line: str) -> tuple[bool, str]:
-    return not line.startswith("training set edition"), line
+def _is_edition(line: str) -> bool:
+    return line.startswith("training set edition")
 
 
 def _told(change: Change) -> Iterator[str]:

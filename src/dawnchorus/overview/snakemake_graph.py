@@ -53,8 +53,10 @@ def read_plan(workflow: Any) -> Plan:
         remote = _is_remote(workflow)
         deleted = forced_outputs()
         submissions: dict[int, int] = {}
+        # To a dry run all jobs are local ones.
+        here = None if remote is False else frozenset(workflow._localrules)
         jobs = [
-            _planned(job, workflow.dag, remote is not False, submissions, deleted)
+            _planned(job, workflow.dag, here, submissions, deleted)
             for job in workflow.dag.needrun_jobs(exclude_finished=False)
             if not job.rule.norun
         ]
@@ -80,11 +82,16 @@ def _is_remote(workflow: Any) -> bool | None:
 
 
 def _planned(
-    job: Any, dag: Any, remote: bool, submissions: dict[int, int], deleted: frozenset[str]
+    job: Any,
+    dag: Any,
+    here: frozenset[str] | None,
+    submissions: dict[int, int],
+    deleted: frozenset[str],
 ) -> PlannedJob:
+    """Put a job of Snakemake's into our terms; ``here``: rules that run where Snakemake does, None for all."""
     reason, wildcards = dag.reason(job), job.wildcards_dict
     submission = None
-    if remote and not job.is_local:
+    if here is not None and not (job.group is None and job.rule.name in here):
         together = dag.get_job_group(job) if job.group is not None else None
         submission = submissions.setdefault(id(together or job), len(submissions))
     day = None

@@ -36,9 +36,18 @@ STEPS: dict[str, Step] = {
         Step("birdnet_day", "BirdNET", "birdnet", of_day=True, data="birdnet"),
         Step("sample", "training set", "sample"),
         Step("train_experiment", "training", "train", of_experiment=True),
-        Step("embed_day", "embeddings", "embed", of_day=True, of_experiment=True, data="embeddings"),
+        Step(
+            "embed_day", "embeddings", "embed", of_day=True, of_experiment=True, data="embeddings"
+        ),
         Step("cluster", "clusters: fit", "cluster", of_experiment=True),
-        Step("assign_day", "clusters: assignment", "assign", of_day=True, of_experiment=True, data="clusters"),
+        Step(
+            "assign_day",
+            "clusters: assignment",
+            "assign",
+            of_day=True,
+            of_experiment=True,
+            data="clusters",
+        ),
         Step("map_fit", "map: fit", "map_fit", of_experiment=True),
         Step("map", "map: placement", "map", of_experiment=True),
         Step("attend", "attention", "attend", of_experiment=True),
@@ -76,3 +85,22 @@ def named(days: Collection[RecorderDay]) -> str:
     if len(listed) <= NAMED:
         return ", ".join(listed)
     return f"{listed[0]} and {len(listed) - 1:,} more"
+
+
+def lasting(seconds: float) -> str:
+    """Return a time as a person reads it: ``12 s``, ``34 min``, ``5.6 h``."""
+    if seconds < 90:
+        return f"{seconds:,.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:,.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def amount(number: float) -> str:
+    """Return bytes as a person reads them, in powers of 1,000."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 999.5:
+            digits = 0 if unit == "bytes" or number >= 10 else 1
+            return f"{number:,.{digits}f} {unit}"
+        number /= 1000
+    return f"{number:,.1f} TB"
