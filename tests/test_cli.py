@@ -25,6 +25,9 @@ CONTRACT = [
     "explore",
     "export",
     "simulate",
+    "status",
+    "graph",
+    "freeze",
 ]
 
 
@@ -55,6 +58,7 @@ def test_every_command_of_the_contract_helps_with_an_example(command):
         (["report", "--snakefile", "none"], ["none", "is not there"]),
         (["spectrograms", "--recorder", "a", "--date", "2021-05-24"], ["recordings.parquet"]),
         (["sample"], ["recorder-days", "dawnchorus spectrograms"]),
+        (["freeze"], ["windows.json", "not drawn yet", "run snakemake"]),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(tmp_path, arguments, words):

@@ -94,6 +94,8 @@ def test_an_edition_comes_first_and_its_longer_list_of_days_is_no_reason_of_its_
     ]
     alone = PlannedJob("sample", changes=(days,), inputs_changed=True)
     assert reasons([alone], {A, B}) == ["another list of recorder-days: training set"]
+    new = PlannedJob("embed_day", C, "one", missing=("c.json",))
+    assert reasons([alone, new], {A, B}) == ["1 new recorder-day (C/2021-05-24)"]
 
 
 def test_the_rarer_reasons_each_have_their_words():

@@ -111,7 +111,9 @@ def _of_settings(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     ):
         steps = "" if _is_edition(line) else f" ({', '.join(map(words_of, in_order(rules)))})"
         yield f"{line}{steps}"
-    yield from _by_step("another list of recorder-days", lists)
+    # Days that are new or gone are told by themselves.
+    if not any(job.missing and job.day for job in jobs):
+        yield from _by_step("another list of recorder-days", lists)
 
 
 def _is_edition(line: str) -> bool:
