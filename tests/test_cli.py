@@ -26,6 +26,9 @@ CONTRACT = [
     "export",
     "simulate",
     "submission",
+    "status",
+    "graph",
+    "freeze",
 ]
 
 
@@ -56,6 +59,7 @@ def test_every_command_of_the_contract_helps_with_an_example(command):
         (["report", "--snakefile", "none"], ["none", "is not there"]),
         (["spectrograms", "--recorder", "a", "--date", "2021-05-24"], ["recordings.parquet"]),
         (["sample"], ["recorder-days", "dawnchorus spectrograms"]),
+        (["freeze"], ["windows.json", "not drawn yet", "run snakemake"]),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(tmp_path, arguments, words):

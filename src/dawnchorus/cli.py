@@ -10,19 +10,30 @@ Heavy libraries are imported by the step that needs them, so that ``--help`` ans
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dawnchorus import __version__, config
+from dawnchorus import __version__, cli_overview, config
+from dawnchorus.cli_options import (
+    ConfigFiles,
+    Days,
+    Device,
+    ExperimentName,
+    Handed,
+    LocalDate,
+    Overrides,
+    RecorderName,
+    Workers,
+    chosen_days,
+    chosen_settings,
+)
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.progress import say
-from dawnchorus.results import SET_ASIDE, RecorderDay, Results
+from dawnchorus.results import SET_ASIDE, RecorderDay
 
 app = typer.Typer(
     name="dawnchorus",
@@ -34,63 +45,6 @@ app = typer.Typer(
 )
 
 _STATE = {"debug": False}
-
-ConfigFiles = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--config",
-        "-c",
-        help="YAML file; repeat to override key by key. Default: config/config.yaml.",
-    ),
-]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="section.key=value on top of the files.")
-]
-Handed = Annotated[
-    list[str] | None,
-    typer.Option("--settings", help="Sections as JSON, as the workflow hands them over."),
-]
-RecorderName = Annotated[str, typer.Option("--recorder", help="Id of the recorder.")]
-LocalDate = Annotated[str, typer.Option("--date", help="Local date, YYYY-MM-DD.")]
-ExperimentName = Annotated[str, typer.Option("--experiment", "-e", help="Name in the config.")]
-Workers = Annotated[
-    int, typer.Option("--workers", min=1, help="Processes or threads; the result is the same.")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Days = Annotated[
-    str | None,
-    typer.Option(
-        "--days", help="Recorder-days as recorder/date, by commas. Default: all there are."
-    ),
-]
-
-DEFAULT_CONFIG = Path("config/config.yaml")
-WORKFLOW_SETTINGS = "DAWNCHORUS_SETTINGS"
-"""Environment variable in which the workflow hands every command the settings that say where and how
-fast, never what: paths and batch sizes. They are no parameters of a rule and make nothing run again."""
-
-
-def _settings(
-    files: Sequence[Path] | None, overrides: Sequence[str] | None, handed: Sequence[str] | None
-) -> tuple[config.Settings, Results]:
-    of_workflow = os.environ.get(WORKFLOW_SETTINGS)
-    if not files and not of_workflow and DEFAULT_CONFIG.is_file():
-        files = [DEFAULT_CONFIG]
-    layers = [*([of_workflow] if of_workflow else []), *(handed or ())]
-    settings = config.load(files or (), overrides or (), layers)
-    return settings, Results(settings.results)
-
-
-def _days(text: str | None, results: Results) -> list[RecorderDay]:
-    if text is None:
-        return results.days_with_receipts()
-    days = []
-    for item in filter(None, text.split(",")):
-        recorder, slash, date = item.rpartition("/")
-        if not slash:
-            raise DawnChorusError(f"{item!r} is not recorder/date", "--days")
-        days.append(RecorderDay(recorder, date))
-    return days
 
 
 def _say_receipt(step: str, receipt: dict[str, Any]) -> None:
@@ -179,7 +133,7 @@ def scan(
     """
     from dawnchorus.recordings.inventory import scan
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     summary = scan(settings, results)
     say(f"scan: {summary}")
 
@@ -199,7 +153,7 @@ def spectrograms(
     """
     from dawnchorus.spectrograms.day import make_day
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
     _say_receipt(f"spectrograms {day}", make_day(settings, results, day, workers=workers))
 
@@ -221,7 +175,7 @@ def indices(
     """
     from dawnchorus.spectrograms.minutes import make_indices
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
     _say_receipt(f"indices {day}", make_indices(settings, results, day, workers=workers))
 
@@ -241,9 +195,9 @@ def verify(
     from dawnchorus.results import read_receipt
     from dawnchorus.spectrograms.verify import verify_day
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     wrong = 0
-    for day in _days(days, results):
+    for day in chosen_days(days, results):
         if days is None and read_receipt(results.spectrograms_receipt(day))["verdict"] == SET_ASIDE:
             continue
         found = verify_day(settings, results, day, workers=workers)
@@ -270,8 +224,8 @@ def sample(
     """
     from dawnchorus.learning.training_set import sample
 
-    settings, results = _settings(config_files, overrides, handed)
-    _say_receipt("sample", sample(settings, results, _days(days, results)))
+    settings, results = chosen_settings(config_files, overrides, handed)
+    _say_receipt("sample", sample(settings, results, chosen_days(days, results)))
 
 
 @app.command()
@@ -306,7 +260,7 @@ def train(
     Example: dawnchorus train --experiment dino_vits16 --processes 8
     """
     deadline = None if time_limit is None else time.time() + 60 * time_limit
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     if show_recipe:
         from dawnchorus.learning.training_set import windows_drawn
 
@@ -346,7 +300,7 @@ def embed(
     """
     from dawnchorus.embedding.day import embed_day
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
     receipt = embed_day(settings, results, experiment, day, device=device, workers=workers)
     _say_receipt(f"embed {experiment} {day}", receipt)
@@ -365,7 +319,7 @@ def cluster(
     """
     from dawnchorus.clustering.kmeans import fit
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     _say_receipt(f"cluster {experiment}", fit(settings, results, experiment))
 
 
@@ -384,7 +338,7 @@ def assign(
     """
     from dawnchorus.clustering.assignment import assign_day
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
     _say_receipt(f"assign {experiment} {day}", assign_day(settings, results, experiment, day))
 
@@ -405,11 +359,11 @@ def map_(
     """
     from dawnchorus.clustering.projection import fit_map, place
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     if fit:
         _say_receipt(f"map {experiment}", fit_map(settings, results, experiment))
     else:
-        receipt = place(settings, results, experiment, _days(days, results), workers=workers)
+        receipt = place(settings, results, experiment, chosen_days(days, results), workers=workers)
         _say_receipt(f"map {experiment}", receipt)
 
 
@@ -427,7 +381,7 @@ def attend(
     """
     from dawnchorus.attention.attend import attend
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     _say_receipt(f"attend {experiment}", attend(settings, results, experiment, device=device))
 
 
@@ -446,7 +400,7 @@ def birdnet(
     """
     from dawnchorus.birdnet.pseudo_labels import label_day
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
     _say_receipt(f"birdnet {day}", label_day(settings, results, day, workers=workers))
 
@@ -466,8 +420,8 @@ def evaluate(
     """
     from dawnchorus.evaluation.evaluate import evaluate
 
-    settings, results = _settings(config_files, overrides, handed)
-    chosen = _days(days, results)
+    settings, results = chosen_settings(config_files, overrides, handed)
+    chosen = chosen_days(days, results)
     receipt = evaluate(settings, results, chosen, device=device, workers=workers)
     _say_receipt("evaluate", receipt)
 
@@ -492,9 +446,9 @@ def report(
     """
     from dawnchorus import report as pages
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     if experiment is not None:
-        pages.draw_experiment(settings, results, experiment, _days(days, results))
+        pages.draw_experiment(settings, results, experiment, chosen_days(days, results))
     elif comparison:
         pages.draw_comparison(settings, results)
     else:
@@ -530,7 +484,7 @@ def explore(
     """
     from dawnchorus.explorer.explore import explore
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     explore(
         results_folder or results.root,
         experiment=experiment,
@@ -560,7 +514,7 @@ def export(
     """
     from dawnchorus.explorer.export import export_tables
 
-    settings, results = _settings(config_files, overrides, handed)
+    settings, results = chosen_settings(config_files, overrides, handed)
     _say_receipt(f"export {what}", export_tables(settings, results, out, what, experiment))
 
 
@@ -576,6 +530,10 @@ def submission(
     from dawnchorus.schedulers.submission import submission_line
 
     typer.echo(submission_line(jobscript, profile))
+
+
+# The commands that only look, registered among the others.
+app.add_typer(cli_overview.app)
 
 
 def main() -> None:

@@ -57,6 +57,11 @@ def bfs(self: DAG, direction: Any, *jobs: Any, **options: Any) -> Iterator[Any]:
                 visited.add(below)
 
 
+def forced_outputs() -> frozenset[str]:
+    """Return the outputs whose jobs must run again because their data was deleted."""
+    return frozenset(_forced)
+
+
 def mend(forced: Iterable[Path]) -> None:
     """Put both in Snakemake's place.
 

@@ -20,6 +20,7 @@ from dawnchorus.recordings.inventory import (
     ScanSummary,
     days_of,
     index,
+    index_cards,
     recordings_of_day,
     scan,
 )
@@ -282,6 +283,14 @@ def test_recordings_still_being_copied_wait(audio, tmp_path):
     waiting = audio.model_copy(update={"min_age_hours": 2.0})
     assert [one.day for one in index(waiting)] == sorted(EXPECTED)
     assert len(index(audio)) == len(EXPECTED) + 1
+    # An AudioMoth's name alone does not tell the local date, and a file that is still written is not opened.
+    late = put(audio.root / "AM1" / "20210530_000000.WAV", wav(TONE))
+    found = index_cards(waiting)
+    assert found.pending == {RecorderDay("SM1", "2021-05-30"): 1, RecorderDay("AM1", ""): 1}
+    assert index_cards(audio.model_copy(update={"min_age_hours": 0.0})).pending == {}
+    late.unlink()
+    sizes = {one.day: one.size_bytes for one in index(audio)}
+    assert sizes[RecorderDay("SM1", "2021-05-30")] == len(wav(TONE))
     results = results_of(tmp_path)
     assert scan(settings_of(**dict(waiting)), results).pending == 1
     assert "SM1_20210530_000000.wav\tSM1\t\tDC009" in results.faults.read_text()

@@ -15,7 +15,8 @@ if not any(Path(folder, "dawnchorus").is_dir() for folder in sys.path if folder)
 
 from dawnchorus import config as settings_reader
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.recordings.inventory import index
+from dawnchorus.overview import dry_run
+from dawnchorus.recordings.inventory import index_cards
 from dawnchorus.rerun_reasons import mend
 from dawnchorus.results import (
     COMPARISON_FIGURES,
@@ -46,10 +47,8 @@ def one_line(read, *arguments):
 SETTINGS = one_line(settings_reader.validate, config, "config")
 RESULTS = Results(SETTINGS.results)
 EXPERIMENTS = list(SETTINGS.experiments)
-ON_CARDS = {
-    indexed.day: indexed
-    for indexed in one_line(index, SETTINGS.audio, RESULTS.recordings)
-}
+CARDS = one_line(index_cards, SETTINGS.audio, RESULTS.recordings)
+ON_CARDS = {indexed.day: indexed for indexed in CARDS.days}
 # A recorder-day whose recordings are all gone stays in the season, with nothing in it.
 DAYS = sorted(set(ON_CARDS) | set(RESULTS.days_with_receipts()))
 SECTIONS = [
@@ -185,3 +184,6 @@ wildcard_constraints:
 
 # Receipts whose store somebody deleted: their jobs must run again.
 mend(one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS))
+
+# A dry run ends with a summary of what would run, and why.
+dry_run.register(workflow, SETTINGS, RESULTS, CARDS)

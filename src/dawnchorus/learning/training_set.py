@@ -86,7 +86,7 @@ def sample(
         "activity_weight": wanted.activity_weight,
     }
     days = sorted(set(results.days_with_receipts() if days is None else days))
-    usable, spectrograms = _usable_days(results, days)
+    usable, spectrograms = usable_days(results, days)
 
     standing = _standing(results)
     asked = {"edition": wanted.edition, **parameters, "spectrograms": spectrograms}
@@ -98,7 +98,7 @@ def sample(
             )
         return standing
 
-    table = _draw(results, usable, wanted.windows, wanted.seed, wanted.activity_weight)
+    table = draw(results, usable, wanted.windows, wanted.seed, wanted.activity_weight)
     receipt = {
         "edition": wanted.edition,
         "seed": wanted.seed,
@@ -268,8 +268,14 @@ def load_codes(
     return out
 
 
-def _usable_days(results: Results, days: Sequence[RecorderDay]) -> tuple[list[RecorderDay], str]:
-    """Days that have a store, and the one fingerprint of the parameters of all of them."""
+def usable_days(results: Results, days: Sequence[RecorderDay]) -> tuple[list[RecorderDay], str]:
+    """Return the days that have a window, and the one fingerprint of the parameters of all of them.
+
+    Raises
+    ------
+    DawnChorusError
+        If there is none, or the stores were made with different parameters.
+    """
     usable: list[RecorderDay] = []
     made_with: dict[str, RecorderDay] = {}
     for day in days:
@@ -301,9 +307,10 @@ def _standing(results: Results) -> dict[str, Any] | None:
     return None
 
 
-def _draw(
+def draw(
     results: Results, days: Sequence[RecorderDay], windows: int, seed: int, activity_weight: float
 ) -> pl.DataFrame:
+    """Return the windows (:data:`SCHEMA`, sorted) that :func:`sample` would draw; write nothing."""
     activities = None
     if activity_weight > 0:
         # Four bytes per window of the season: 35 MB for the reference season's 8.69 million.

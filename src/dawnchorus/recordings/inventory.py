@@ -2,10 +2,10 @@
 
 In: the cards below ``audio.root`` and the deployments. Out: ``recordings.parquet`` (every recording),
 ``faults.tsv`` (everything that is wrong, and what was done about it) and ``calendar.html`` (coverage);
-and, for the workflow's parsing, the recorder-days with their fingerprints (:func:`index`).
+and, for the workflow's parsing, the recorder-days with their fingerprints (:func:`index_cards`).
 
-:func:`index` and :func:`scan` read clocks by the same rules (:mod:`~dawnchorus.recordings.clock`), so they
-agree on which recording belongs to which recorder-day; :func:`index` opens a file only where its
+:func:`index_cards` and :func:`scan` read clocks by the same rules (:mod:`~dawnchorus.recordings.clock`), so they
+agree on which recording belongs to which recorder-day; :func:`index_cards` opens a file only where its
 name alone cannot say.
 """
 
@@ -57,11 +57,13 @@ from dawnchorus.recordings.verdict import Judge, lines_of_clicks, stray_line
 from dawnchorus.results import RecorderDay, Results, fingerprint
 
 __all__ = [
+    "CardIndex",
     "IndexedDay",
     "Recording",
     "ScanSummary",
     "days_of",
     "index",
+    "index_cards",
     "recordings_of_day",
     "scan",
 ]
@@ -78,6 +80,19 @@ class IndexedDay:
     """How many there are, usable or not."""
     place: tuple[float, float] | None
     """Latitude and longitude in degrees of the day's first recording that has them."""
+    size_bytes: int
+    """Of its recordings."""
+
+
+@dataclass(frozen=True)
+class CardIndex:
+    """What one pass over the cards tells."""
+
+    days: list[IndexedDay]
+    """Sorted."""
+    pending: dict[RecorderDay, int]
+    """How many recordings are still being copied, by recorder-day; the date is empty where the name alone
+    does not tell it."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +123,11 @@ class ScanSummary:
 
 
 def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
+    """List the recorder-days on the cards: :func:`index_cards` without what is still being copied."""
+    return index_cards(audio, known).days
+
+
+def index_cards(audio: Audio, known: Path | None = None) -> CardIndex:
     """List the recorder-days on the cards in one pass, writing nothing.
 
     Parameters
@@ -120,8 +140,8 @@ def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
 
     Returns
     -------
-    list of IndexedDay
-        Sorted; the same whatever the order on disk and the folders' times of modification.
+    CardIndex
+        The same whatever the order on disk and the folders' times of modification.
 
     Raises
     ------
@@ -153,7 +173,21 @@ def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
             days.setdefault(RecorderDay(entry.recorder, start.date), []).append((entry, start))
     if not days:
         raise _nothing(audio, cards, f"{len(cards.entries):,} recordings, but none with a date")
-    return [_indexed(day, days[day], audio) for day in sorted(days)]
+    indexed = [_indexed(day, days[day], audio) for day in sorted(days)]
+    return CardIndex(indexed, _pending(cards, audio, deployments))
+
+
+def _pending(cards: Cards, audio: Audio, deployments: Deployments) -> dict[RecorderDay, int]:
+    """Count what is still being copied by the day that its name tells; no such file is opened."""
+    pending: dict[RecorderDay, int] = {}
+    for stray in cards.pending:
+        stamp = parse(stray.path.rpartition("/")[2], audio.pattern)
+        start = None
+        if not needs_header(stamp):
+            start = start_of(stray.recorder, stamp, None, deployments)
+        day = RecorderDay(stray.recorder, start.date if isinstance(start, Start) else "")
+        pending[day] = pending.get(day, 0) + 1
+    return pending
 
 
 def _indexed(day: RecorderDay, found: Sequence[tuple[Entry, Start]], audio: Audio) -> IndexedDay:
@@ -172,7 +206,9 @@ def _indexed(day: RecorderDay, found: Sequence[tuple[Entry, Start]], audio: Audi
     stood = {d.deployment: d.facts for _, start in found if (d := start.deployment) is not None}
     in_time = sorted(found, key=lambda pair: (pair[1].utc, pair[0].path))
     place = next((start.place for _, start in in_time if start.place is not None), None)
-    return IndexedDay(day, fingerprint([files, sorted(stood.values(), key=str)]), len(files), place)
+    content = fingerprint([files, sorted(stood.values(), key=str)])
+    size = sum(entry.size_bytes for entry, _ in found)
+    return IndexedDay(day, content, len(files), place, size)
 
 
 def scan(settings: Settings, results: Results) -> ScanSummary:
@@ -184,7 +220,7 @@ def scan(settings: Settings, results: Results) -> ScanSummary:
     Raises
     ------
     DawnChorusError
-        As :func:`index`; except that recordings without a date are written as faults.
+        As :func:`index_cards`; except that recordings without a date are written as faults.
     """
     audio = settings.audio
     cards = _walk(audio)
