@@ -49,6 +49,7 @@ from dawnchorus.recordings.summary import Summary, SummaryLine, read_summary
 from dawnchorus.recordings.table import (
     Recording,
     days_of,
+    known_clocks,
     known_recordings,
     recordings_of_day,
     write_recordings,
@@ -107,6 +108,19 @@ class ScanSummary:
         return f"{line}; {self.pending:,} still being copied" if self.pending else line
 
 
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Spare the search for cycles while 100,000 small objects are made that have none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_without_collecting()
 def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
     """List the recorder-days on the cards in one pass, writing nothing.
 
@@ -133,7 +147,7 @@ def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
     stamps = [parse(entry.name, audio.pattern) for entry in cards.entries]
     clocks: list[HeaderClock | None] = [None] * len(stamps)
     unread: list[int] = []
-    earlier = known_recordings(known)[0] if any(map(needs_header, stamps)) else {}
+    earlier = known_clocks(known) if any(map(needs_header, stamps)) else {}
     for number, (entry, stamp) in enumerate(zip(cards.entries, stamps, strict=True)):
         if needs_header(stamp):
             row = earlier.get(entry.path)
@@ -146,14 +160,14 @@ def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
     for number, clock in zip(unread, in_threads(read_clock, paths), strict=True):
         clocks[number] = clock
 
-    days: dict[RecorderDay, list[tuple[Entry, Start]]] = {}
+    days: dict[tuple[str, str], list[tuple[Entry, Start]]] = {}
     for entry, stamp, clock in zip(cards.entries, stamps, clocks, strict=True):
         start = start_of(entry.recorder, stamp, clock, deployments)
         if isinstance(start, Start):
-            days.setdefault(RecorderDay(entry.recorder, start.date), []).append((entry, start))
+            days.setdefault((entry.recorder, start.date), []).append((entry, start))
     if not days:
         raise _nothing(audio, cards, f"{len(cards.entries):,} recordings, but none with a date")
-    return [_indexed(day, days[day], audio) for day in sorted(days)]
+    return [_indexed(RecorderDay(*day), days[day], audio) for day in sorted(days)]
 
 
 def _indexed(day: RecorderDay, found: Sequence[tuple[Entry, Start]], audio: Audio) -> IndexedDay:
@@ -169,10 +183,12 @@ def _indexed(day: RecorderDay, found: Sequence[tuple[Entry, Start]], audio: Audi
         ]
         for entry, start in found
     ]
-    stood = {d.deployment: d.facts for _, start in found if (d := start.deployment) is not None}
-    in_time = sorted(found, key=lambda pair: (pair[1].utc, pair[0].path))
-    place = next((start.place for _, start in in_time if start.place is not None), None)
-    return IndexedDay(day, fingerprint([files, sorted(stood.values(), key=str)]), len(files), place)
+    stood = {d.deployment: d for _, start in found if (d := start.deployment) is not None}
+    facts = sorted((deployment.facts for deployment in stood.values()), key=str)
+    placed = [pair for pair in found if pair[1].place is not None]
+    first = min(placed, key=lambda pair: (pair[1].utc, pair[0].path), default=None)
+    place = None if first is None else first[1].place
+    return IndexedDay(day, fingerprint([files, facts]), len(files), place)
 
 
 def scan(settings: Settings, results: Results) -> ScanSummary:
@@ -205,18 +221,6 @@ def scan(settings: Settings, results: Results) -> ScanSummary:
         opened=opened,
         pending=len(cards.pending),
     )
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Spare the search for cycles while 100,000 small objects are made that have none."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _rows(
