@@ -183,3 +183,29 @@ def test_days_with_receipts_are_sorted_and_real(tmp_path):
     assert results.days_with_receipts() == [days[1], days[0]]
     withdraw(results.spectrograms_receipt(days[0]))
     assert results.days_with_receipts() == [days[1]]
+
+
+def test_receipts_without_their_data(tmp_path):
+    """Of every step; not those that were set aside, nor those whose store stands elsewhere behind a link."""
+    results = Results(tmp_path / "results")
+    days = [RecorderDay("R", f"2021-05-{day:02}") for day in range(1, 6)]
+    whole, lost, aside, linked, broken = days
+    space = results.experiment("one")
+    steps = [
+        (results.spectrograms_receipt, results.spectrograms),
+        (results.detections_receipt, results.detections),
+        (results.indices_receipt, results.indices),
+        (space.embeddings_receipt, space.embeddings),
+        (space.assignment_receipt, space.assignment),
+    ]
+    for receipt_of, data_of in steps:
+        for day in days:
+            verdict = "set aside" if day == aside else "ok"
+            write_receipt(receipt_of(day), {"verdict": verdict})
+        data_of(whole).mkdir()
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        data_of(linked).symlink_to(tmp_path / "elsewhere")
+        data_of(broken).symlink_to(tmp_path / "nowhere")
+    found = results.receipts_without_data([*days, RecorderDay("S", "2021-05-01")], ["one"])
+    assert found == [receipt_of(day) for receipt_of, _ in steps for day in (lost, broken)]
+    assert results.receipts_without_data([], ["one"]) == []

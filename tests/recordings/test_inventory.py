@@ -16,10 +16,10 @@ from dawnchorus.config import Audio
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.recordings import cards, reading
 from dawnchorus.recordings.inventory import (
+    IndexedDay,
     Recording,
     ScanSummary,
     days_of,
-    index,
     index_cards,
     recordings_of_day,
     scan,
@@ -35,6 +35,10 @@ d1,AM1,41.5,-88.1,2021-05-01,2021-05-24,Oak ridge,forest,America/Chicago
 d2,AM1,41.7,-88.3,2021-05-25,,Marsh,marsh,America/Chicago
 d3,SM1,41.9,-88.5,2021-05-01,2021-05-24,Creek,,America/Chicago
 """
+
+
+def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
+    return index_cards(audio, known).days
 
 
 def season(root: Path, names=None) -> None:

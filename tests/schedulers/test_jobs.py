@@ -205,6 +205,17 @@ def test_the_same_outputs_are_not_made_twice(cluster):
     assert cluster.count("submitted") == 3
 
 
+def test_what_is_left_of_a_pack_waits_for_the_job_that_is_at_it(cluster):
+    """Some recorder-days of a running pack are done: a new start asks for the others."""
+    first = cluster.submit(GATED, output=["a", "b", "c"], packed=True)
+    again = cluster.call("submit", cluster.script(GATED, output=["b", "c"], packed=True))
+    assert again.stdout.split() == [first]
+    assert f"job {first} is already at these 2 of its 3 outputs" in again.stderr
+    (cluster.work / "go").touch()
+    assert cluster.outcome(first)[0] == "success"
+    assert cluster.count("submitted") == 1
+
+
 def test_the_same_outputs_with_other_parameters_are_refused(cobalt):
     first = cobalt.submit(GATED)
     script = cobalt.script(GATED)

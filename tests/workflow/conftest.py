@@ -81,10 +81,14 @@ class Season:
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs that a dry run lists, by rule."""
-        shown = self.run("--dry-run", *arguments)
+        return self.counted(self.run("--dry-run", *arguments))
+
+    @staticmethod
+    def counted(shown: str) -> dict[str, int]:
+        """Jobs in what a dry run has shown, by rule."""
         if "Nothing to be done" in shown:
             return {}
-        table = shown.split("Job stats:")[-1]
+        table = shown.rsplit("Job stats:", maxsplit=1)[-1]
         jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
         jobs.pop("total")
         return {rule: int(count) for rule, count in jobs.items()}

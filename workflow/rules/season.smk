@@ -1,5 +1,6 @@
 # What the rules ask about the season: its settings, its recorder-days, its frozen training pool.
 # Functions only. Nothing is written here: a dry run leaves no trace.
+import gc
 import json
 import os
 import shlex
@@ -14,10 +15,10 @@ if not any(Path(folder, "dawnchorus").is_dir() for folder in sys.path if folder)
     sys.path.append(str(SOURCE))
 
 from dawnchorus import config as settings_reader
+from dawnchorus import packs, rerun_reasons
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.overview import dry_run
-from dawnchorus.recordings.inventory import index_cards
-from dawnchorus.rerun_reasons import mend
+from dawnchorus.recordings.handover import cards_of_start, hand_over
 from dawnchorus.results import (
     COMPARISON_FIGURES,
     EXPERIMENT_FIGURES,
@@ -25,6 +26,7 @@ from dawnchorus.results import (
     Results,
     fingerprint,
 )
+from dawnchorus.stub_run import stub_jobs
 
 # Under --software-deployment-method conda the command comes from the checkout.
 if "conda" in {
@@ -36,18 +38,24 @@ if "conda" in {
     )
 
 
-def one_line(read, *arguments):
+def one_line(read, *arguments, **options):
     """Call ``read``; a person's mistake ends the workflow with its one line."""
     try:
-        return read(*arguments)
+        return read(*arguments, **options)
     except DawnChorusError as error:
         raise WorkflowError(str(error)) from None
 
 
+# A graph of a few thousand jobs is many objects and no garbage: looking for some, over and over, would take
+# a fifth of a dry run.
+gc.set_threshold(200_000, 50, 1000)
+
 SETTINGS = one_line(settings_reader.validate, config, "config")
 RESULTS = Results(SETTINGS.results)
 EXPERIMENTS = list(SETTINGS.experiments)
-CARDS = one_line(index_cards, SETTINGS.audio, RESULTS.recordings)
+CARDS = one_line(
+    cards_of_start, SETTINGS.audio, RESULTS, is_main=workflow.is_main_process
+)
 ON_CARDS = {indexed.day: indexed for indexed in CARDS.days}
 # A recorder-day whose recordings are all gone stays in the season, with nothing in it.
 DAYS = sorted(set(ON_CARDS) | set(RESULTS.days_with_receipts()))
@@ -124,7 +132,8 @@ def settings_of(*sections, experiments=()):
 
 def settings_of_experiment(*sections):
     """As :func:`settings_of`, for a rule with the wildcard ``experiment``."""
-    return lambda wildcards: settings_of(*sections, experiments=[wildcards.experiment])
+    texts = {name: settings_of(*sections, experiments=[name]) for name in EXPERIMENTS}
+    return lambda wildcards: texts[wildcards.experiment]
 
 
 def of_training(key):
@@ -182,8 +191,14 @@ wildcard_constraints:
     experiment="|".join(EXPERIMENTS),
 
 
-# Receipts whose store somebody deleted: their jobs must run again.
-mend(one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS))
+# Receipts whose store somebody deleted: their jobs must run again. (A job that was sent away decides nothing.)
+rerun_reasons.mend(
+    one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS)
+    if workflow.is_main_process
+    else []
+)
+
+packs.mend()
 
 # A dry run ends with a summary of what would run, and why.
 dry_run.register(workflow, SETTINGS, RESULTS, CARDS)

@@ -18,7 +18,7 @@ from dawnchorus.learning import checkpoint, training_set
 from dawnchorus.learning.frozen import table_fingerprint
 from dawnchorus.overview.staleness import outside, standing
 from dawnchorus.overview.steps import counted, named
-from dawnchorus.recordings.inventory import index
+from dawnchorus.recordings.inventory import index_cards
 from dawnchorus.results import RecorderDay, Results
 
 WINDOW = ["recorder", "date", "recording", "offset"]
@@ -77,7 +77,7 @@ def propose(settings: Settings, results: Results) -> Proposal:
             "the first one needs no freezing: run snakemake",
         )
     cut = results.days_with_receipts()
-    days = sorted({day.day for day in index(settings.audio, results.recordings)} | set(cut))
+    days = sorted({day.day for day in index_cards(settings.audio, results.recordings).days} | set(cut))
     wanted = settings.training_set
     usable, spectrograms = training_set.usable_days(results, cut)
     table = training_set.draw(results, usable, wanted.windows, wanted.seed, wanted.activity_weight)

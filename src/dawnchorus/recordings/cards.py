@@ -158,7 +158,7 @@ def _sort(
     item: os.DirEntry[str], prefix: str, recorder: str, youngest: float, cards: Cards
 ) -> None:
     name, path = item.name, prefix + item.name
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - 43,632 times
+    suffix = _suffix(name)
     is_recording = suffix in SUFFIXES and not name.startswith("._")
     stray = None
     if not is_recording:
@@ -187,6 +187,12 @@ def _sort(
         cards.entries.append(Entry(path, recorder, name, state.st_size, state.st_mtime_ns))
 
 
+def _suffix(name: str) -> str:
+    """Suffix in lower case; of a name with nothing before its dot, as of ``os.path.splitext``, none."""
+    stem, dot, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if dot and stem.strip(".") else ""
+
+
 def _stray(name: str, suffix: str) -> tuple[str, str]:
     if suffix in PROPRIETARY and not name.startswith("._"):
         return "DC004", "convert it to WAV with Kaleidoscope (Wildlife Acoustics), then scan again"
@@ -199,6 +205,8 @@ def _stray(name: str, suffix: str) -> tuple[str, str]:
 
 def _is_plain(path: str) -> bool:
     """Tell whether a path can stand in a table: UTF-8 without control characters."""
+    if path.isascii():  # then it is UTF-8, and 43,632 times there is nothing to encode
+        return path.isprintable()
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:

@@ -49,6 +49,7 @@ from dawnchorus.recordings.summary import Summary, SummaryLine, read_summary
 from dawnchorus.recordings.table import (
     Recording,
     days_of,
+    known_clocks,
     known_recordings,
     recordings_of_day,
     write_recordings,
@@ -62,7 +63,6 @@ __all__ = [
     "Recording",
     "ScanSummary",
     "days_of",
-    "index",
     "index_cards",
     "recordings_of_day",
     "scan",
@@ -122,11 +122,19 @@ class ScanSummary:
         return f"{line}; {self.pending:,} still being copied" if self.pending else line
 
 
-def index(audio: Audio, known: Path | None = None) -> list[IndexedDay]:
-    """List the recorder-days on the cards: :func:`index_cards` without what is still being copied."""
-    return index_cards(audio, known).days
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Spare the search for cycles while 100,000 small objects are made that have none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
+@_without_collecting()
 def index_cards(audio: Audio, known: Path | None = None) -> CardIndex:
     """List the recorder-days on the cards in one pass, writing nothing.
 
@@ -153,7 +161,7 @@ def index_cards(audio: Audio, known: Path | None = None) -> CardIndex:
     stamps = [parse(entry.name, audio.pattern) for entry in cards.entries]
     clocks: list[HeaderClock | None] = [None] * len(stamps)
     unread: list[int] = []
-    earlier = known_recordings(known)[0] if any(map(needs_header, stamps)) else {}
+    earlier = known_clocks(known) if any(map(needs_header, stamps)) else {}
     for number, (entry, stamp) in enumerate(zip(cards.entries, stamps, strict=True)):
         if needs_header(stamp):
             row = earlier.get(entry.path)
@@ -166,14 +174,14 @@ def index_cards(audio: Audio, known: Path | None = None) -> CardIndex:
     for number, clock in zip(unread, in_threads(read_clock, paths), strict=True):
         clocks[number] = clock
 
-    days: dict[RecorderDay, list[tuple[Entry, Start]]] = {}
+    days: dict[tuple[str, str], list[tuple[Entry, Start]]] = {}
     for entry, stamp, clock in zip(cards.entries, stamps, clocks, strict=True):
         start = start_of(entry.recorder, stamp, clock, deployments)
         if isinstance(start, Start):
-            days.setdefault(RecorderDay(entry.recorder, start.date), []).append((entry, start))
+            days.setdefault((entry.recorder, start.date), []).append((entry, start))
     if not days:
         raise _nothing(audio, cards, f"{len(cards.entries):,} recordings, but none with a date")
-    indexed = [_indexed(day, days[day], audio) for day in sorted(days)]
+    indexed = [_indexed(RecorderDay(*day), days[day], audio) for day in sorted(days)]
     return CardIndex(indexed, _pending(cards, audio, deployments))
 
 
@@ -203,12 +211,13 @@ def _indexed(day: RecorderDay, found: Sequence[tuple[Entry, Start]], audio: Audi
         ]
         for entry, start in found
     ]
-    stood = {d.deployment: d.facts for _, start in found if (d := start.deployment) is not None}
-    in_time = sorted(found, key=lambda pair: (pair[1].utc, pair[0].path))
-    place = next((start.place for _, start in in_time if start.place is not None), None)
-    content = fingerprint([files, sorted(stood.values(), key=str)])
+    stood = {d.deployment: d for _, start in found if (d := start.deployment) is not None}
+    facts = sorted((deployment.facts for deployment in stood.values()), key=str)
+    placed = [pair for pair in found if pair[1].place is not None]
+    first = min(placed, key=lambda pair: (pair[1].utc, pair[0].path), default=None)
+    place = None if first is None else first[1].place
     size = sum(entry.size_bytes for entry, _ in found)
-    return IndexedDay(day, content, len(files), place, size)
+    return IndexedDay(day, fingerprint([files, facts]), len(files), place, size)
 
 
 def scan(settings: Settings, results: Results) -> ScanSummary:
@@ -241,18 +250,6 @@ def scan(settings: Settings, results: Results) -> ScanSummary:
         opened=opened,
         pending=len(cards.pending),
     )
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Spare the search for cycles while 100,000 small objects are made that have none."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _rows(

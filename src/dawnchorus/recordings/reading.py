@@ -21,7 +21,7 @@ from dawnchorus.recordings.headers import read_riff
 from dawnchorus.recordings.look import clicks_per_second, look
 from dawnchorus.recordings.metadata import SILENT, Metadata, metadata_of
 from dawnchorus.recordings.sound import AudioFault, inspect
-from dawnchorus.recordings.table import Recording
+from dawnchorus.recordings.table import KnownClock, Recording
 
 THREADS = 16
 """Headers read at once: waiting for the disk or the network, hardly computing."""
@@ -60,17 +60,17 @@ class Content(NamedTuple):
         return header_clock(self.metadata)
 
 
-def is_same(row: Recording, entry: Entry) -> bool:
+def is_same(row: Recording | KnownClock, entry: Entry) -> bool:
     """Tell whether a row is about this very file: path, size and time of modification."""
     return row.size_bytes == entry.size_bytes and row.mtime_ns == entry.mtime_ns
 
 
-def is_settled(row: Recording) -> bool:
+def is_settled(row: Recording | KnownClock) -> bool:
     """Tell whether a row holds all that opening the file again would tell."""
     return row.content_code != UNREADABLE
 
 
-def known_clock(row: Recording) -> HeaderClock | None:
+def known_clock(row: Recording | KnownClock) -> HeaderClock | None:
     """What the header said of the clock, from the row of an earlier scan."""
     if row.header_clock is None:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import polars as pl
 
@@ -123,6 +123,19 @@ class Recording(NamedTuple):
         """The recorder-day it belongs to."""
         return None if self.date is None else RecorderDay(self.recorder, self.date)
 
+
+class KnownClock(NamedTuple):
+    """Of a row, what tells whether a file is still the same and what its header said of the clock."""
+
+    recording: str
+    size_bytes: int
+    mtime_ns: int
+    content_code: str | None
+    header_clock: datetime | None
+    header_offset_minutes: int | None
+
+
+Row = TypeVar("Row", Recording, KnownClock)
 
 _TYPES: dict[Any, Any] = {
     str: pl.String,
@@ -239,14 +252,27 @@ def known_recordings(table: Path | None) -> tuple[dict[str, Recording], str]:
 
     Nothing, if there is no such table or it is outdated.
     """
+    rows, circumstances = _known(table, Recording)
+    return {row.recording: row for row in rows}, circumstances
+
+
+def known_clocks(table: Path | None) -> dict[str, KnownClock]:
+    """Return what an earlier scan knows of the headers' clocks, by path; a fifth of the time of all columns.
+
+    Nothing, if there is no such table or it is outdated.
+    """
+    return {row.recording: row for row in _known(table, KnownClock)[0]}
+
+
+def _known(table: Path | None, kind: type[Row]) -> tuple[list[Row], str]:
     if table is None or not table.is_file():
-        return {}, ""
+        return [], ""
     try:
         metadata = pl.read_parquet_metadata(table)
         if metadata.get(EDITION_KEY) != str(EDITION):
-            return {}, ""
-        rows = {row.recording: row for row in read_recordings(table)}
-        return rows, metadata.get(CIRCUMSTANCES_KEY, "")
+            return [], ""
+        query = pl.scan_parquet(table).select(kind._fields)
+        return list(map(kind._make, _collect(table, query))), metadata.get(CIRCUMSTANCES_KEY, "")
     except (DawnChorusError, pl.exceptions.PolarsError, OSError):
         # It only spares work: the scan reads everything anew and replaces it.
-        return {}, ""
+        return [], ""

@@ -172,7 +172,7 @@ def _text(job: Job, resource: str) -> str | None:
 
 
 def _already_at_it(backend: Backend, journal: Journal, job: Job, say: Say) -> str | None:
-    """Return the id of a live job that makes the same outputs; say which live jobs make some of them."""
+    """Return the id of a live job that makes these outputs; say which live jobs make some of them."""
     before = journal.by_key(job.key)
     if before is not None and _is_live(backend, journal, before, say):
         if None not in (before.params, job.params) and before.params != job.params:
@@ -187,6 +187,14 @@ def _already_at_it(backend: Backend, journal: Journal, job: Job, say: Say) -> st
     for other in journal.overlapping(job.key, job.makes):
         if judge(backend, journal, other.job).word is Word.RUNNING:
             shared = sorted(set(other.makes) & set(job.makes))
+            if job.packed and len(shared) == len(job.makes):
+                # What is left of a pack whose job was sent off by an earlier start and is not done yet.
+                say(
+                    f"{job.name}: job {other.job} is already at these {len(shared)} of its "
+                    f"{len(other.makes)} outputs; waiting for that one"
+                )
+                journal.write(replace(other, owner=this_workflow()))
+                return other.job
             say(
                 f"{job.name}: job {other.job} ({other.name}) may still be at {len(shared)} of its "
                 f"outputs, {shared[0]} for one"
