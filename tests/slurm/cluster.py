@@ -129,7 +129,9 @@ class Slurm:
         self.until((self.root / "munge.socket").exists, 10, "munged listens")
         self.start_controller()
         self._launch("slurmd", "-D", "-N", host)
-        self.until(lambda: self.call("sinfo", "-h", "-o", "%t").split() == ["idle"], 30, "a node is idle")
+        self.until(
+            lambda: self.call("sinfo", "-h", "-o", "%t").split() == ["idle"], 30, "a node is idle"
+        )
 
     def start_controller(self) -> None:
         self._launch("slurmctld", "-D")
@@ -176,7 +178,9 @@ class Slurm:
         while not condition():
             for name, daemon in self._daemons.items():
                 assert daemon.poll() is None, f"{name} ended:\n{self.log(name)}"
-            assert time.monotonic() < end, f"not within {seconds} s: {what}\n{self.log('slurmctld')}"
+            assert time.monotonic() < end, (
+                f"not within {seconds} s: {what}\n{self.log('slurmctld')}"
+            )
             time.sleep(0.1)
 
     def log(self, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -25,6 +26,8 @@ PATIENCE_S = 300.0
 def slurm(tmp_path_factory) -> Iterator[Slurm]:
     if reason := absent():
         pytest.skip(reason)
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("Snakemake cannot submit to Slurm here: install the extra slurm")
     slurm = Slurm(tmp_path_factory.mktemp("slurm"))
     try:
         slurm.start()
@@ -54,12 +57,15 @@ class Submitter:
             "PATH": beside_python
         }
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, patient: bool = False) -> subprocess.Popen[str]:
+        """Start Snakemake; a patient one does not ask for its jobs within the test."""
+        program = ["-m", "snakemake"] if patient else [str(IMPATIENT)]
         running = subprocess.Popen(
             [
-                sys.executable, str(IMPATIENT), "--snakefile", str(self.snakefile), "--profile",
+                sys.executable, *program, "--snakefile", str(self.snakefile), "--profile",
                 str(REPOSITORY / "profiles" / "slurm"), "--latency-wait", "5",
-                "--slurm-init-seconds-before-status-checks", "1", *arguments,
+                "--slurm-init-seconds-before-status-checks", "600" if patient else "1",
+                *arguments,
             ],
             cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from snakemake.profiles import ProfileConfigFileParser
+
 from workflow.conftest import Season, make_season
 
 from .conftest import REPOSITORY, Submitter
@@ -20,25 +21,20 @@ PARTITIONS = {"DAWNCHORUS_PARTITION": "days", "DAWNCHORUS_GPU_PARTITION": "gpus"
 EXPERIMENT = {"batch_size": 4, "resources": {"runtime_minutes": 1, "threads": 2, "memory_mb": 3000}}
 """Two steps of training; the job's only minute is the margin in which to save, so it stops after one."""
 
-# The names are those of the workflow's rules: the profile packs them.
+# Its name is that of the workflow's rule: the profile packs it.
 SNAKEFILE = """
 rule all:
-    input: expand("{kind}.{day}", kind=["spectrograms", "birdnet"], day=range(3))
+    input: expand("spectrograms.{day}", day=range(2))
 
 rule spectrograms_day:
     output: "spectrograms.{day}"
     resources: mem_mb=100
     shell: "echo {wildcards.day} >> began; while [ ! -e go ]; do sleep 0.2; done; touch {output}"
 
-rule birdnet_day:
-    output: "birdnet.{day}"
-    resources: mem_mb=100
-    shell: "touch {output}"
-
 localrules: all
 """
-HELD, PASSING = "rule_spectrograms_spectrograms_day", "rule_birdnet_birdnet_day"
-"""What the plugin calls these packed jobs."""
+PACKED = "rule_spectrograms_spectrograms_day"
+"""What the plugin calls a job of these recorder-days."""
 
 
 def profile(monkeypatch, **environment: str) -> dict[str, Any]:
@@ -63,7 +59,8 @@ def profile(monkeypatch, **environment: str) -> dict[str, Any]:
     ],
 )
 def test_account_and_partition_come_from_the_environment(environment, read, monkeypatch):
-    assert profile(monkeypatch, **environment)["default-resources"] == ["runtime=60", *read]
+    resources = profile(monkeypatch, **environment)["default-resources"]
+    assert resources == ["runtime=60", "turn=1", *read]
 
 
 @pytest.mark.parametrize("name", ["DAWNCHORUS_GPU_PARTITION", "SBATCH_PARTITION"])
@@ -112,17 +109,16 @@ def test_a_season_goes_all_the_way_in_thirteen_submissions(whole):
     expected = [(f"rule_{name}", "COMPLETED") for name in done]
     expected.append(("rule_train_experiment_wildcards_one", "FAILED"))
     assert sorted(submitter.states()) == sorted(expected)
-    # What the packed jobs asked for: their members side by side.
+    # Members of a packed job run one after the other: threads, memory and GPU of one, the time of all.
     asked = {job["comment"]: job for job in submitter.jobs()}
-    spectrograms, embed = asked[HELD], asked["rule_embed_embed_day"]
-    assert (spectrograms["partition"], spectrograms["cpus"], spectrograms["memory"]) == (
-        "days", "2", "4000M",
-    )  # fmt: skip
-    assert (spectrograms["minutes"], embed["minutes"]) == ("30:00", "20:00")
-    assert (embed["partition"], embed["cpus"], embed["memory"]) == ("gpus", "16", "32000M")
+    packed = {name: list(asked[name].values())[3:7] for name in (PACKED, "rule_embed_embed_day")}
+    assert packed == {
+        PACKED: ["days", "8", "2000M", "10:00"],
+        "rule_embed_embed_day": ["gpus", "8", "16000M", "20:00"],
+    }
     gpus = {name: submitter.slurm.told(job["job"]).get("TresPerJob") for name, job in asked.items()}
     assert gpus == dict.fromkeys(gpus) | {
-        "rule_embed_embed_day": "gres:gpu:2",
+        "rule_embed_embed_day": "gres:gpu:1",
         "rule_train_experiment_wildcards_one": "gres:gpu:1",
         "rule_attend_wildcards_one": "gres:gpu:1",
     }
@@ -144,7 +140,7 @@ def test_a_training_whose_time_is_up_is_submitted_again_and_goes_on(whole):
 
 @pytest.fixture
 def days(slurm, tmp_path) -> Iterator[Submitter]:
-    """Three recorder-days that wait for the file `go`."""
+    """Two recorder-days that wait for the file `go`."""
     snakefile = tmp_path / "Snakefile"
     snakefile.write_text(SNAKEFILE)
     submitter = Submitter(slurm, tmp_path, snakefile)
@@ -162,18 +158,16 @@ def began(days: Submitter) -> list[str]:
 def test_a_job_that_somebody_deleted_is_submitted_again(days):
     running = days.start()
     days.until(lambda: began(days))
-    (victim,) = [job["job"] for job in days.jobs() if job["comment"] == HELD]
+    (victim,) = [job["job"] for job in days.jobs()]
     days.slurm.call("scancel", victim)
-    days.until(lambda: len(days.jobs()) == 3)
+    days.until(lambda: len(days.jobs()) == 2)
     (days.folder / "go").touch()
     said = days.finish(running)
     assert running.returncode == 0, said
     assert f"SLURM-job '{victim}' failed, SLURM status is: 'CANCELLED'" in said
-    assert sorted(days.states()) == [
-        (PASSING, "COMPLETED"), (HELD, "CANCELLED"), (HELD, "COMPLETED"),
-    ]  # fmt: skip
+    assert days.states() == [(PACKED, "CANCELLED"), (PACKED, "COMPLETED")]
     assert {path.name for path in days.folder.glob("spectrograms.*")} == {
-        f"spectrograms.{day}" for day in range(3)
+        f"spectrograms.{day}" for day in range(2)
     }
 
 
@@ -193,17 +187,15 @@ def test_slurm_itself_is_killed_and_comes_back(days):
         days.slurm.start_controller()
     said = days.finish(running)
     assert running.returncode == 0, said
-    assert days.states() == [(HELD, "COMPLETED")]
+    assert days.states() == [(PACKED, "COMPLETED")]
     assert began(days) == ["0"]
 
 
 @pytest.mark.workflow
 @pytest.mark.slow
 def test_ctrl_c_ends_the_jobs(days):
-    running = days.start("spectrograms.0")
+    running = days.start("spectrograms.0", patient=True)
     days.until(lambda: began(days))
     os.killpg(running.pid, signal.SIGINT)
-    days.finish(running)
-    assert running.returncode != 0
-    days.until(lambda: days.states() == [(HELD, "CANCELLED")], 30)
+    days.until(lambda: days.states() == [(PACKED, "CANCELLED")])
     assert not (days.folder / "spectrograms.0").exists()
