@@ -77,7 +77,7 @@ def serve(address: str) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address + ".new")
     listening.listen(64)
-    os.rename(address + ".new", address)
+    Path(address + ".new").rename(address)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     while True:
         asked, _ = listening.accept()
