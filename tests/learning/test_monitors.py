@@ -94,7 +94,7 @@ def test_the_log_says_what_its_keys_promise(with_labels, tmp_path, capsys):
     known = [entry["step"] for entry in log if entry["prototypes_used"] is not None]
     assert known == list(range(8, 16))
     first = log[0]
-    assert 0 <= first["knn_hour"] <= 1 and first["knn_recorder_chance"] >= 0.5
+    assert 0 <= first["knn_hour"] <= 1 and 0 < first["knn_recorder_chance"] < 0.5
     assert 1 <= first["rankme"] <= 30 and 1 <= first["rankme_centred"] <= 30
     # Every key is explained.
     for key in {key for entry in log for key in entry}:

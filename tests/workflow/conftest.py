@@ -7,12 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
 from filelock import FileLock
+
+from . import warm
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,6 +35,7 @@ CONFIG = {
             },
         }
     },
+    "embedding": {"batch_size": 16},
     "clustering": {"k": 4, "fit_windows": 40, "restarts": 1},
     "map": {"method": "pca", "fit_windows": 40},
     "attention": {"windows_per_cluster": 1},
@@ -42,6 +48,8 @@ class Season:
     """A working folder with cards, deployments and a config."""
 
     root: Path
+    commands: ClassVar[Path]
+    """Folder of the ``dawnchorus`` that jobs call: :mod:`~tests.workflow.warm`."""
 
     @property
     def results(self) -> Path:
@@ -71,7 +79,7 @@ class Season:
     def snakemake(self, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments, cores=cores), cwd=self.root, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), timeout=900,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(self.commands), timeout=900,
         )  # fmt: skip
 
     def run(self, *arguments: str) -> str:
@@ -98,10 +106,26 @@ class Season:
         return Season(root)
 
 
-def environment() -> dict[str, str]:
-    # The jobs find `dawnchorus` beside the interpreter that runs the tests.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+def environment(*folders: Path) -> dict[str, str]:
+    """That of the jobs: they find `dawnchorus` in the folders, or beside the interpreter of the tests."""
+    path = [*map(str, folders), str(Path(sys.executable).parent), os.environ["PATH"]]
+    return os.environ | {"PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_jobs(tmp_path_factory) -> Iterator[None]:
+    """Have the jobs of :meth:`Season.snakemake` forked from a process that has everything imported."""
+    folder = tmp_path_factory.mktemp("warm")
+    address = folder / "asked"
+    command = [sys.executable, "-m", "tests.workflow.warm", str(address)]
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment())
+    while not address.exists():
+        assert process.poll() is None, "it says why above"
+        time.sleep(0.1)
+    Season.commands = warm.install(folder / "bin", address)
+    yield
+    process.terminate()
+    process.wait()
 
 
 def make_season(root: Path, *options: str) -> Season:
