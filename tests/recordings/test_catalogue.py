@@ -20,7 +20,7 @@ import soundfile
 from dawnchorus.recordings import cards, inventory, neighbours, reading
 from dawnchorus.recordings.audio import AudioFault, windows
 from dawnchorus.recordings.faults import FAULTS
-from dawnchorus.recordings.inventory import index, scan
+from dawnchorus.recordings.inventory import scan
 from dawnchorus.recordings.table import read_recordings
 
 from .cards import RATE, audiomoth, chunk, info, noise, put, results_of, settings_of, wav
@@ -453,12 +453,12 @@ def test_a_second_scan_opens_nothing_and_says_the_same(tmp_path, full_card, monk
     found = {line["code"] for line in lines(results)}
     assert found == set(CASES)
     first = output(results)
-    days = index(config.audio)
+    days = index_cards(config.audio).days
     opened = count_openings(monkeypatch)
     again = scan(config, results)
     assert (opened, again.opened) == ([], 0)
     assert output(results) == first
-    assert index(config.audio, results.recordings) == days
+    assert index_cards(config.audio, results.recordings).days == days
     assert opened == []
 
 

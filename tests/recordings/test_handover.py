@@ -23,7 +23,10 @@ def audio(tmp_path) -> Audio:
 def test_a_job_takes_what_its_start_has_found(audio, tmp_path):
     results = Results(tmp_path / "results")
     found = cards_of_start(audio, results, is_main=True)
-    assert [(day.day.recorder, day.place) for day in found.days] == [("R", (41.5, -88.25)), ("S", None)]
+    assert [(day.day.recorder, day.place) for day in found.days] == [
+        ("R", (41.5, -88.25)),
+        ("S", None),
+    ]
     assert not results.root.exists()
     hand_over(results, found.days)
     # Neither what is new nor what is gone changes what a job sees.

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dawnchorus.config import Audio
-from dawnchorus.recordings.inventory import index
+from dawnchorus.recordings.inventory import index_cards
 from dawnchorus.results import RecorderDay, Results
 from dawnchorus.stub_run import SWITCH
 
@@ -93,4 +93,4 @@ def test_jobs_do_not_look_at_the_cards_again(tmp_path):
 def index_of(season: Season) -> list[RecorderDay]:
     deployments = season.root / "deployments.csv"
     audio = Audio(root=season.cards, deployments=deployments, timezone="America/Chicago")
-    return [indexed.day for indexed in index(audio)]
+    return [indexed.day for indexed in index_cards(audio).days]

@@ -55,7 +55,7 @@ class Encoder(Protocol):
 
 
 def device_named(name: str) -> torch.device:
-    """Return a device: ``auto`` is the GPU where there is one, one of its own where there are several.
+    """Return a device: ``auto`` is a GPU of one's own where there are any.
 
     Raises
     ------
@@ -65,11 +65,9 @@ def device_named(name: str) -> torch.device:
     if name == "auto":
         if not torch.cuda.is_available():
             return torch.device("cpu")
-        if torch.cuda.device_count() > 1:
-            own = torch.device("cuda", take_gpu(torch.cuda.device_count()))
-            torch.cuda.set_device(own)
-            return own
-        return torch.device("cuda")
+        own = torch.device("cuda", take_gpu(torch.cuda.device_count()))
+        torch.cuda.set_device(own)
+        return own
     try:
         device: torch.device | None = torch.device(name)
     except RuntimeError:

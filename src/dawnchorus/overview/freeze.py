@@ -77,7 +77,9 @@ def propose(settings: Settings, results: Results) -> Proposal:
             "the first one needs no freezing: run snakemake",
         )
     cut = results.days_with_receipts()
-    days = sorted({day.day for day in index_cards(settings.audio, results.recordings).days} | set(cut))
+    days = sorted(
+        {day.day for day in index_cards(settings.audio, results.recordings).days} | set(cut)
+    )
     wanted = settings.training_set
     usable, spectrograms = training_set.usable_days(results, cut)
     table = training_set.draw(results, usable, wanted.windows, wanted.seed, wanted.activity_weight)
