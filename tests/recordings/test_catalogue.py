@@ -20,7 +20,7 @@ import soundfile
 from dawnchorus.recordings import cards, inventory, neighbours, reading
 from dawnchorus.recordings.audio import AudioFault, windows
 from dawnchorus.recordings.faults import FAULTS
-from dawnchorus.recordings.inventory import scan
+from dawnchorus.recordings.inventory import index_cards, scan
 from dawnchorus.recordings.table import read_recordings
 
 from .cards import RATE, audiomoth, chunk, info, noise, put, results_of, settings_of, wav

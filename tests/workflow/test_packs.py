@@ -56,7 +56,8 @@ class Bench:
         return subprocess.run(
             [
                 sys.executable, str(Path(__file__).with_name("packs_at_start.py")),
-                "--cores", "1", "--nolock", *arguments,
+                "--executor", "cluster-generic", "--cluster-generic-submit-cmd", "false",
+                "--jobs", "4", "--nolock", *arguments,
                 "--group-components", "cut=4", "last=4",
             ],
             cwd=self.root, text=True, capture_output=True, check=False, timeout=300,

@@ -65,6 +65,10 @@ def judge(backend: Backend, journal: Journal, job: str) -> Verdict:
         sight = backend.look(job)
     except NoAnswerError as silence:
         return Verdict(Word.RUNNING, str(silence), sure=False)
+    # It may have said so while the scheduler was asked.
+    said = journal.exit_file(job, record.token if record else None)
+    if said is not None:
+        return _by_exit_file(backend, journal, job, said, logged, record)
     return _by_sight(journal, job, sight, logged, record)
 
 
