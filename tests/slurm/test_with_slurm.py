@@ -83,7 +83,7 @@ def whole(slurm, tmp_path_factory) -> tuple[Season, Submitter, str]:
         training_set={"windows": 8},
         experiments={"one": values["experiments"]["one"] | EXPERIMENT},
         clustering={"k": 2, "fit_windows": 8},
-        map={"fit_windows": 8},
+        map={"fit_windows": 10},
         evaluation={"windows": 12},
     )
     submitter = Submitter(slurm, season.root, REPOSITORY / "Snakefile", PARTITIONS)
@@ -164,7 +164,7 @@ def test_a_job_that_somebody_deleted_is_submitted_again(days):
     (days.folder / "go").touch()
     said = days.finish(running)
     assert running.returncode == 0, said
-    assert f"SLURM-job '{victim}' failed, SLURM status is: 'CANCELLED'" in said
+    assert "Trying to restart job" in said
     assert days.states() == [(PACKED, "CANCELLED"), (PACKED, "COMPLETED")]
     assert {path.name for path in days.folder.glob("spectrograms.*")} == {
         f"spectrograms.{day}" for day in range(2)
@@ -177,6 +177,8 @@ def test_slurm_itself_is_killed_and_comes_back(days):
     """Jobs run on without it, and Snakemake neither loses nor repeats any."""
     running = days.start("spectrograms.0")
     days.until(lambda: began(days))
+    # slurmctld writes its jobs down within five seconds; one that dies before has forgotten them.
+    time.sleep(6)
     days.slurm.kill_controller()
     try:
         # Some rounds of checks fall into this time; the job ends in it, unseen.

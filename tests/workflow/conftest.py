@@ -48,8 +48,8 @@ class Season:
     """A working folder with cards, deployments and a config."""
 
     root: Path
-    commands: ClassVar[Path]
-    """Folder of the ``dawnchorus`` that jobs call: :mod:`~tests.workflow.warm`."""
+    commands: ClassVar[tuple[Path, ...]] = ()
+    """Folder of the ``dawnchorus`` that jobs call, if it is not the real one: :mod:`~tests.workflow.warm`."""
 
     @property
     def results(self) -> Path:
@@ -79,7 +79,7 @@ class Season:
     def snakemake(self, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments, cores=cores), cwd=self.root, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(self.commands), timeout=900,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(*self.commands), timeout=900,
         )  # fmt: skip
 
     def run(self, *arguments: str) -> str:
@@ -122,8 +122,9 @@ def warm_jobs(tmp_path_factory) -> Iterator[None]:
     while not address.exists():
         assert process.poll() is None, "it says why above"
         time.sleep(0.1)
-    Season.commands = warm.install(folder / "bin", address)
+    Season.commands = (warm.install(folder / "bin", address),)
     yield
+    Season.commands = ()
     process.terminate()
     process.wait()
 

@@ -11,7 +11,8 @@ rule train_experiment:
         RESULTS.root / "logs" / "train" / "{experiment}.log",
     benchmark:
         RESULTS.root / "benchmarks" / "train" / "{experiment}.tsv"
-    retries: 3
+    # Not inside a job that was sent away: it would go on in the same allocation, whose time is up.
+    retries: 3 if workflow.is_main_process else 0
     conda:
         "../../envs/learning.yaml"
     threads: of_training("threads")
