@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV)/ (torch with its CUDA libraries is about 3 GB) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[birdnet,slurm,test,lint]'
+	  --constraint constraints.txt --editable '.[birdnet,jobqueue,slurm,test,lint]'
 	@touch $@
 
 demo: env

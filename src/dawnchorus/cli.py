@@ -309,38 +309,48 @@ def embed(
 @app.command()
 def cluster(
     experiment: ExperimentName,
+    workers: Workers = 1,
     config_files: ConfigFiles = None,
     overrides: Overrides = None,
     handed: Handed = None,
 ) -> None:
-    """Fit the clusters on a sample of an experiment's embeddings.
+    """Fit the clusters on a sample of an experiment's embeddings, or on all of them.
 
     Example: dawnchorus cluster --experiment dino_vits16 --set clustering.k=100
     """
     from dawnchorus.clustering.kmeans import fit
 
     settings, results = chosen_settings(config_files, overrides, handed)
-    _say_receipt(f"cluster {experiment}", fit(settings, results, experiment))
+    _say_receipt(f"cluster {experiment}", fit(settings, results, experiment, workers=workers))
 
 
 @app.command()
 def assign(
-    recorder: RecorderName,
-    date: LocalDate,
     experiment: ExperimentName,
+    recorder: Annotated[str | None, typer.Option("--recorder", help="Id of the recorder.")] = None,
+    date: Annotated[str | None, typer.Option("--date", help="Local date, YYYY-MM-DD.")] = None,
+    workers: Workers = 1,
     config_files: ConfigFiles = None,
     overrides: Overrides = None,
     handed: Handed = None,
 ) -> None:
-    """Give every window of one recorder-day its cluster.
+    """Give every window of one recorder-day its cluster, or of all recorder-days that have embeddings.
 
     Example: dawnchorus assign --experiment dino_vits16 --recorder SM01 --date 2021-05-24
     """
-    from dawnchorus.clustering.assignment import assign_day
+    from dawnchorus.clustering.assignment import assign_all, assign_day
 
     settings, results = chosen_settings(config_files, overrides, handed)
-    day = RecorderDay(recorder, date)
-    _say_receipt(f"assign {experiment} {day}", assign_day(settings, results, experiment, day))
+    if recorder is None and date is None:
+        receipt = assign_all(settings, results, experiment, workers=workers)
+        _say_receipt(f"assign {experiment}", receipt)
+    elif recorder is None or date is None:
+        raise DawnChorusError(
+            "half a recorder-day", "--recorder, --date", "give both, or none for all of them"
+        )
+    else:
+        day = RecorderDay(recorder, date)
+        _say_receipt(f"assign {experiment} {day}", assign_day(settings, results, experiment, day))
 
 
 @app.command("map")

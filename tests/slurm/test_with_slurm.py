@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load_file
 from snakemake.profiles import ProfileConfigFileParser
 
+from dawnchorus.results import Results
 from workflow.conftest import Season, make_season
 
 from .conftest import REPOSITORY, Submitter
 
 PROFILE = REPOSITORY / "profiles" / "slurm" / "profile.v9+.yaml"
 PARTITIONS = {"DAWNCHORUS_PARTITION": "days", "DAWNCHORUS_GPU_PARTITION": "gpus"}
-EXPERIMENT = {"batch_size": 4, "resources": {"runtime_minutes": 1, "threads": 2, "memory_mb": 3000}}
-"""Two steps of training; the job's only minute is the margin in which to save, so it stops after one."""
+EXPERIMENT = {
+    "batch_size": 4, "epochs": 2,
+    "resources": {"runtime_minutes": 1, "threads": 2, "memory_mb": 3000},
+}  # fmt: skip
+"""Four steps of training; a job's only minute is the margin in which to save, so each stops after one."""
 
 # Its name is that of the workflow's rule: the profile packs it.
 SNAKEFILE = """
@@ -96,7 +103,7 @@ def whole(slurm, tmp_path_factory) -> tuple[Season, Submitter, str]:
 @pytest.mark.workflow
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_season_goes_all_the_way_in_thirteen_submissions(whole):
+def test_a_season_goes_all_the_way_in_fifteen_submissions(whole):
     season, submitter, _ = whole
     assert (season.results / "report.html").exists()
     assert season.planned() == {}
@@ -107,7 +114,7 @@ def test_a_season_goes_all_the_way_in_thirteen_submissions(whole):
         "evaluation_comparison_figures_evaluate", "figures_experiment_figures",
     ]  # fmt: skip
     expected = [(f"rule_{name}", "COMPLETED") for name in done]
-    expected.append(("rule_train_experiment_wildcards_one", "FAILED"))
+    expected += 3 * [("rule_train_experiment_wildcards_one", "FAILED")]
     assert sorted(submitter.states()) == sorted(expected)
     # Members of a packed job run one after the other: threads, memory and GPU of one, the time of all.
     asked = {job["comment"]: job for job in submitter.jobs()}
@@ -127,15 +134,30 @@ def test_a_season_goes_all_the_way_in_thirteen_submissions(whole):
 @pytest.mark.workflow
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_training_whose_time_is_up_is_submitted_again_and_goes_on(whole):
+def test_a_training_cut_three_times_learns_what_an_uninterrupted_one_does(whole, tmp_path):
     season, submitter, said = whole
     trainings = [job for job in submitter.jobs() if "train_experiment" in job["comment"]]
-    assert [job["state"] for job in trainings] == ["FAILED", "COMPLETED"]
-    assert [job["minutes"] for job in trainings] == ["1:00", "1:00"]
-    assert "saved at step 1; start again to go on" in said
+    assert [job["state"] for job in trainings] == [*["FAILED"] * 3, "COMPLETED"]
+    assert [job["minutes"] for job in trainings] == ["1:00"] * 4
+    for step in (1, 2, 3):
+        assert f"saved at step {step}; start again to go on" in said
     log = (season.results / "logs" / "train" / "one.log").read_text()
-    assert "going on at step 1 of 2" in log
-    assert "FAILED" in said and "Trying to restart job" in said
+    assert "going on at step 3 of 4" in log
+    assert said.count("Trying to restart job") == 3
+
+    # The same once more, here and in one go.
+    other = season.copy_to(tmp_path / "season")
+    ours, theirs = (Results(one.results).experiment("one") for one in (season, other))
+    theirs.model.unlink()
+    shutil.rmtree(theirs.checkpoints)
+    model = str(theirs.model.relative_to(other.root))
+    other.run(model, "--set-resources", "train_experiment:runtime=600")
+    log = (other.results / "logs" / "train" / "one.log").read_text()
+    assert "going on" not in log and "training one: 4 steps" in log
+    weights, again = load_file(ours.model), load_file(theirs.model)
+    assert weights.keys() == again.keys()
+    for name, tensor in weights.items():
+        assert np.array_equal(tensor, again[name]), name
 
 
 @pytest.fixture

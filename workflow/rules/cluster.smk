@@ -22,7 +22,7 @@ rule cluster:
         settings=settings_of("clustering"),
     shell:
         "dawnchorus cluster --settings {params.settings:q}"
-        " --experiment {wildcards.experiment} > {log:q} 2>&1"
+        " --experiment {wildcards.experiment} --workers {threads} > {log:q} 2>&1"
 
 
 rule assign_day:

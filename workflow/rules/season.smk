@@ -70,6 +70,7 @@ PACE = {
     "audio": ("root", "deployments", "min_age_hours", "fingerprint"),
     "embedding": ("batch_size",),
     "birdnet": ("batch_size",),
+    "dask": ("scheduler", "workers", "job"),
 }
 # The indices are a parameter of their own step alone; the spectrograms' command sees them, to make both
 # in one pass. They are only valid beside the spectrograms' settings, so no command sees them without.

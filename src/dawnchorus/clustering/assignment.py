@@ -16,6 +16,7 @@ import polars as pl
 import xxhash
 from numpy.typing import NDArray
 
+from dawnchorus.clustering import passes
 from dawnchorus.clustering.fit_sample import embedded_day
 from dawnchorus.clustering.kmeans import load_clusters
 from dawnchorus.clustering.sphere import nearest, one_core, unit
@@ -127,6 +128,57 @@ def assign_day(
     }
     write_receipt(receipt_path, receipt)
     return receipt
+
+
+def assign_all(
+    settings: Settings, results: Results, experiment: str, *, workers: int = 1
+) -> dict[str, Any]:
+    """Assign every recorder-day that has embeddings, on Dask's workers.
+
+    Parameters
+    ----------
+    settings : Settings
+        Uses ``dask``.
+    results : Results
+    experiment : str
+        Name in the config.
+    workers : int
+        Threads, where they are local; the result is the same.
+
+    Returns
+    -------
+    dict
+        ``recorder_days``, ``windows``, and of those that were set aside ``set_aside``.
+
+    Raises
+    ------
+    DawnChorusError
+        As :func:`assign_day`; those that are done by then stay.
+    """
+    embeddings = results.experiment(experiment).root / "embeddings"
+    days = sorted(RecorderDay(path.parent.name, path.stem) for path in embeddings.glob("*/*.json"))
+    if not days:
+        raise DawnChorusError(
+            "holds no embeddings", embeddings, f"run `dawnchorus embed --experiment {experiment}`"
+        )
+    with passes.workers(settings.dask, workers) as client:
+        receipts = list(
+            passes.each(
+                client, assigned_day, days, settings, results, experiment, doing="assigning"
+            )
+        )
+    return {
+        "recorder_days": len(days),
+        "windows": sum(receipt["windows"] for receipt in receipts),
+        "set_aside": sum(receipt["verdict"] == SET_ASIDE for receipt in receipts),
+    }
+
+
+def assigned_day(
+    day: RecorderDay, settings: Settings, results: Results, experiment: str
+) -> dict[str, Any]:
+    """Do :func:`assign_day`, the recorder-day first."""
+    return assign_day(settings, results, experiment, day)
 
 
 def _content(columns: Sequence[NDArray[Any]], inputs: Mapping[str, str]) -> str:

@@ -146,31 +146,46 @@ def draw(
     for number in tracked(work, "reading embeddings", len(work), "days"):
         one, part = days[number], slice(cuts[number], cuts[number + 1])
         rows = drawn[part] - first[number]
-        store = VectorStore.open(results.experiment(experiment).embeddings(one.day))
-        if len(store) != one.windows:
-            raise DawnChorusError(
-                f"holds {len(store)} vectors, its receipt says {one.windows}",
-                store.path,
-                "delete both and run embed again",
-            )
+        store = store_of(results, experiment, one)
         vectors[part] = unit(store.take(rows))
-        names = np.array(store.recordings, dtype=object)
-        tables.append(
-            pl.DataFrame(
-                {
-                    "recorder": [one.day.recorder] * len(rows),
-                    "date": [one.day.date] * len(rows),
-                    "recording": names[store.recording[rows]].tolist(),
-                    "offset": store.offset[rows],
-                    "time": store.time[rows],
-                },
-                schema={
-                    "recorder": pl.String,
-                    "date": pl.String,
-                    "recording": pl.String,
-                    "offset": pl.Int64,
-                    "time": pl.Datetime("us"),
-                },
-            )
-        )
+        tables.append(windows_of(one.day, store, rows))
     return FitSample(pl.concat(tables), vectors, available)
+
+
+def store_of(results: Results, experiment: str, one: Embedded) -> VectorStore:
+    """Open a recorder-day's embeddings.
+
+    Raises
+    ------
+    DawnChorusError
+        If they are not what the receipt says.
+    """
+    store = VectorStore.open(results.experiment(experiment).embeddings(one.day))
+    if len(store) != one.windows:
+        raise DawnChorusError(
+            f"holds {len(store)} vectors, its receipt says {one.windows}",
+            store.path,
+            "delete both and run embed again",
+        )
+    return store
+
+
+def windows_of(day: RecorderDay, store: VectorStore, rows: NDArray[np.int64]) -> pl.DataFrame:
+    """Return recorder, date, recording, offset and time of some windows of a recorder-day."""
+    names = np.array(store.recordings, dtype=object)
+    return pl.DataFrame(
+        {
+            "recorder": [day.recorder] * len(rows),
+            "date": [day.date] * len(rows),
+            "recording": names[store.recording[rows]].tolist(),
+            "offset": store.offset[rows],
+            "time": store.time[rows],
+        },
+        schema={
+            "recorder": pl.String,
+            "date": pl.String,
+            "recording": pl.String,
+            "offset": pl.Int64,
+            "time": pl.Datetime("us"),
+        },
+    )

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from dawnchorus.clustering import passes, season_fit
 from dawnchorus.clustering.fit_sample import draw, embedded_days, embeddings_fingerprint
-from dawnchorus.clustering.sphere import nearest, one_core, unit
+from dawnchorus.clustering.sphere import cluster_sums, directions, nearest, one_core, unit
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.training_set import pool
@@ -36,6 +37,9 @@ from dawnchorus.results import Results, fingerprint, publishing, read_receipt, w
 
 ITERATIONS = 300
 """Most iterations of either stage; both stop before, when nothing changes any more."""
+
+START_WINDOWS = 50_000
+"""Windows whose fit the passes over all windows start from: the default of ``clustering.fit_windows``."""
 
 METADATA_KEY = "dawnchorus"
 
@@ -88,20 +92,12 @@ def _mean_directions(
     vectors: NDArray[np.float32], cluster: NDArray[np.int32], centroids: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the mean direction of each cluster; one that is empty keeps its centroid."""
-    from scipy.sparse import csr_array
-
-    member = csr_array(
-        (np.ones(len(vectors)), (cluster, np.arange(len(vectors)))),
-        shape=(len(centroids), len(vectors)),
-    )
-    sums = member @ vectors.astype(np.float64)
-    means = unit(sums)
-    empty = ~sums.any(axis=1)
-    means[empty] = centroids[empty]
-    return means
+    return directions(cluster_sums(vectors, cluster, len(centroids)), centroids)
 
 
-def fit(settings: Settings, results: Results, experiment: str) -> dict[str, Any]:
+def fit(
+    settings: Settings, results: Results, experiment: str, *, workers: int = 1
+) -> dict[str, Any]:
     """Fit the clusters of an experiment on windows of the training set's recorder-days.
 
     Recorder-days that arrived after the training set was drawn are not looked at: the fit stands
@@ -110,10 +106,12 @@ def fit(settings: Settings, results: Results, experiment: str) -> dict[str, Any]
     Parameters
     ----------
     settings : Settings
-        Uses ``clustering``.
+        Uses ``clustering`` and ``dask``.
     results : Results
     experiment : str
         Name in the config.
+    workers : int
+        Threads for passes over all embeddings, where they are local; the result is the same.
 
     Returns
     -------
@@ -139,14 +137,25 @@ def fit(settings: Settings, results: Results, experiment: str) -> dict[str, Any]
         say(f"{paths.centroids}: fitted already, on the same embeddings with the same settings")
         return standing
 
-    sample = draw(results, experiment, days, wanted.fit_windows, wanted.seed)
+    everything = wanted.fit_windows == "all"
+    windows = START_WINDOWS if wanted.fit_windows == "all" else wanted.fit_windows
+    sample = draw(results, experiment, days, windows, wanted.seed)
     _check_enough(sample.vectors, wanted.k, sample.available)
     say(f"clustering {len(sample.vectors):,} of {sample.available:,} windows into {wanted.k}")
     centroids = spherical_kmeans(
         sample.vectors, wanted.k, seed=wanted.seed, restarts=wanted.restarts
     )
-    with one_core():
-        cluster, distance = nearest(sample.vectors, centroids)
+    if everything:
+        with passes.workers(settings.dask, workers) as client:
+            found = season_fit.of_all_windows(client, results, experiment, days, centroids)
+        centroids, members = found.centroids, found.members
+    else:
+        with one_core():
+            cluster, distance = nearest(sample.vectors, centroids)
+        members = sample.windows.with_columns(
+            pl.Series("cluster", cluster, dtype=pl.Int32),
+            pl.Series("distance", distance, dtype=pl.Float32),
+        )
 
     mark = fingerprint([inputs, xxhash.xxh3_128_hexdigest(centroids.tobytes())])
     paths.clusters_receipt.unlink(missing_ok=True)
@@ -156,20 +165,16 @@ def fit(settings: Settings, results: Results, experiment: str) -> dict[str, Any]
             partial,
             metadata={METADATA_KEY: json.dumps({"fingerprint": mark, "model": days[0].model})},
         )
-    members = sample.windows.with_columns(
-        pl.Series("cluster", cluster, dtype=pl.Int32),
-        pl.Series("distance", distance, dtype=pl.Float32),
-    )
     with publishing(paths.members) as partial:
         members.write_parquet(partial, compression="zstd", statistics=True)
     receipt = {
         "verdict": "ok",
         "k": wanted.k,
-        "windows": len(cluster),
+        "windows": members.height,
         "available": sample.available,
         "dimension": centroids.shape[1],
-        "mean_distance": round(float(distance.mean(dtype=np.float64)), 6),
-        "sizes": np.bincount(cluster, minlength=wanted.k).tolist(),
+        "mean_distance": round(float(members["distance"].cast(pl.Float64).mean()), 6),  # type: ignore[arg-type]
+        "sizes": np.bincount(members["cluster"].to_numpy(), minlength=wanted.k).tolist(),
         "pool": [[one.day.recorder, one.day.date] for one in days],
         **inputs,
         "fingerprint": mark,

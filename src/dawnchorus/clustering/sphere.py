@@ -90,3 +90,23 @@ def nearest(
         index[part] = np.argmax(rows @ centres.T, axis=1)
         distance[part] = cosine_distance(rows, centres[index[part]])
     return index, distance
+
+
+def cluster_sums(
+    vectors: NDArray[np.float32], cluster: NDArray[np.int32], k: int
+) -> NDArray[np.float64]:
+    """Return the sum (k, d) of the vectors of each cluster."""
+    from scipy.sparse import csr_array
+
+    member = csr_array(
+        (np.ones(len(vectors)), (cluster, np.arange(len(vectors)))), shape=(k, len(vectors))
+    )
+    return np.asarray(member @ vectors.astype(np.float64))
+
+
+def directions(sums: NDArray[np.float64], centroids: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the directions of the sums; where nothing was summed up, the centroid there was."""
+    means = unit(sums)
+    empty = ~sums.any(axis=1)
+    means[empty] = centroids[empty]
+    return means

@@ -208,11 +208,31 @@ class Clustering(Section):
     """Spherical k-means: fit on a sample, in the full dimension."""
 
     k: Annotated[int, Field(ge=2)] = 100
-    fit_windows: Annotated[int, Field(ge=2)] = 50_000
-    """Windows drawn for the fit."""
+    fit_windows: Annotated[int, Field(ge=2)] | Literal["all"] = 50_000
+    """Windows drawn for the fit; `all` fits every window of the training set's recorder-days, in passes
+    over the stores that begin where a fit of 50,000 windows ends."""
     seed: int = 0
     restarts: Positive = 5
     """k-means++ starts; the best inertia is kept."""
+
+
+class Dask(Section):
+    """Who does the passes over all embeddings: clustering, and assignment of a whole season at once."""
+
+    scheduler: str = "local"
+    """`local` (threads of the job), `slurm` or `pbs` (workers are submitted by dask-jobqueue), or the address
+    of a Dask scheduler that runs already (`tcp://login1:8786`)."""
+    workers: Positive | None = None
+    """Jobs to submit for `slurm` and `pbs`; 1, if not said."""
+    job: dict[str, str | int] = Field(default_factory=dict)
+    """For `slurm` and `pbs`: options of dask-jobqueue's cluster (queue, account, cores, memory, walltime)."""
+
+    @field_validator("scheduler")
+    @classmethod
+    def _known(cls, scheduler: str) -> str:
+        if scheduler not in ("local", "slurm", "pbs") and "://" not in scheduler:
+            raise ValueError("take local, slurm, pbs or an address like tcp://host:8786")
+        return scheduler
 
 
 class Projection(Section):
@@ -290,6 +310,7 @@ class Settings(Section):
     """Output spaces by name."""
     embedding: Embedding = Embedding()
     clustering: Clustering = Clustering()
+    dask: Dask = Dask()
     map: Projection = Projection()
     attention: Attention = Attention()
     birdnet: BirdNet = BirdNet()
