@@ -13,11 +13,11 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dawnchorus import __version__, cli_overview, config
+from dawnchorus import __version__, cli_outputs, cli_overview, cli_space, config
 from dawnchorus.cli_options import (
     ConfigFiles,
     Days,
@@ -30,6 +30,7 @@ from dawnchorus.cli_options import (
     Workers,
     chosen_days,
     chosen_settings,
+    say_receipt,
 )
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.progress import say
@@ -45,18 +46,6 @@ app = typer.Typer(
 )
 
 _STATE = {"debug": False}
-
-
-def _say_receipt(step: str, receipt: dict[str, Any]) -> None:
-    """One line for the log: the verdict and the counts of a receipt."""
-    counts = ", ".join(
-        f"{value:,} {key}"
-        for key, value in receipt.items()
-        if type(value) is int and key != "edition"
-    )
-    verdict = receipt.get("verdict")
-    reason = f" ({receipt['reason']})" if verdict == SET_ASIDE and receipt.get("reason") else ""
-    say(f"{step}: {': '.join(filter(None, [verdict, counts]))}{reason}")
 
 
 def _version(wanted: bool) -> None:
@@ -120,7 +109,7 @@ def simulate(
     summary = simulate(out, plan, workers=workers)
     if faults:
         summary["faults"] = len(add_faults(out / "cards", seed))
-    _say_receipt("simulate", summary)
+    say_receipt("simulate", summary)
 
 
 @app.command()
@@ -155,7 +144,7 @@ def spectrograms(
 
     settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
-    _say_receipt(f"spectrograms {day}", make_day(settings, results, day, workers=workers))
+    say_receipt(f"spectrograms {day}", make_day(settings, results, day, workers=workers))
 
 
 @app.command()
@@ -177,7 +166,7 @@ def indices(
 
     settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
-    _say_receipt(f"indices {day}", make_indices(settings, results, day, workers=workers))
+    say_receipt(f"indices {day}", make_indices(settings, results, day, workers=workers))
 
 
 @app.command()
@@ -225,7 +214,7 @@ def sample(
     from dawnchorus.learning.training_set import sample
 
     settings, results = chosen_settings(config_files, overrides, handed)
-    _say_receipt("sample", sample(settings, results, chosen_days(days, results)))
+    say_receipt("sample", sample(settings, results, chosen_days(days, results)))
 
 
 @app.command()
@@ -303,96 +292,7 @@ def embed(
     settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
     receipt = embed_day(settings, results, experiment, day, device=device, workers=workers)
-    _say_receipt(f"embed {experiment} {day}", receipt)
-
-
-@app.command()
-def cluster(
-    experiment: ExperimentName,
-    workers: Workers = 1,
-    config_files: ConfigFiles = None,
-    overrides: Overrides = None,
-    handed: Handed = None,
-) -> None:
-    """Fit the clusters on a sample of an experiment's embeddings, or on all of them.
-
-    Example: dawnchorus cluster --experiment dino_vits16 --set clustering.k=100
-    """
-    from dawnchorus.clustering.kmeans import fit
-
-    settings, results = chosen_settings(config_files, overrides, handed)
-    _say_receipt(f"cluster {experiment}", fit(settings, results, experiment, workers=workers))
-
-
-@app.command()
-def assign(
-    experiment: ExperimentName,
-    recorder: Annotated[str | None, typer.Option("--recorder", help="Id of the recorder.")] = None,
-    date: Annotated[str | None, typer.Option("--date", help="Local date, YYYY-MM-DD.")] = None,
-    workers: Workers = 1,
-    config_files: ConfigFiles = None,
-    overrides: Overrides = None,
-    handed: Handed = None,
-) -> None:
-    """Give every window of one recorder-day its cluster, or of all recorder-days that have embeddings.
-
-    Example: dawnchorus assign --experiment dino_vits16 --recorder SM01 --date 2021-05-24
-    """
-    from dawnchorus.clustering.assignment import assign_all, assign_day
-
-    settings, results = chosen_settings(config_files, overrides, handed)
-    if recorder is None and date is None:
-        receipt = assign_all(settings, results, experiment, workers=workers)
-        _say_receipt(f"assign {experiment}", receipt)
-    elif recorder is None or date is None:
-        raise DawnChorusError(
-            "half a recorder-day", "--recorder, --date", "give both, or none for all of them"
-        )
-    else:
-        day = RecorderDay(recorder, date)
-        _say_receipt(f"assign {experiment} {day}", assign_day(settings, results, experiment, day))
-
-
-@app.command("map")
-def map_(
-    experiment: ExperimentName,
-    fit: Annotated[bool, typer.Option("--fit", help="Fit the projection on a sample.")] = False,
-    days: Days = None,
-    workers: Workers = 1,
-    config_files: ConfigFiles = None,
-    overrides: Overrides = None,
-    handed: Handed = None,
-) -> None:
-    """Draw the 2-D map: fit the projection (--fit), or place all windows in it.
-
-    Example: dawnchorus map --experiment dino_vits16 --fit
-    """
-    from dawnchorus.clustering.projection import fit_map, place
-
-    settings, results = chosen_settings(config_files, overrides, handed)
-    if fit:
-        _say_receipt(f"map {experiment}", fit_map(settings, results, experiment))
-    else:
-        receipt = place(settings, results, experiment, chosen_days(days, results), workers=workers)
-        _say_receipt(f"map {experiment}", receipt)
-
-
-@app.command()
-def attend(
-    experiment: ExperimentName,
-    config_files: ConfigFiles = None,
-    overrides: Overrides = None,
-    handed: Handed = None,
-    device: Device = "auto",
-) -> None:
-    """Look where the heads look: masks and boxes for each cluster's most central windows.
-
-    Example: dawnchorus attend --experiment dino_vits16 --set attention.mass=0.5
-    """
-    from dawnchorus.attention.attend import attend
-
-    settings, results = chosen_settings(config_files, overrides, handed)
-    _say_receipt(f"attend {experiment}", attend(settings, results, experiment, device=device))
+    say_receipt(f"embed {experiment} {day}", receipt)
 
 
 @app.command()
@@ -412,7 +312,7 @@ def birdnet(
 
     settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
-    _say_receipt(f"birdnet {day}", label_day(settings, results, day, workers=workers))
+    say_receipt(f"birdnet {day}", label_day(settings, results, day, workers=workers))
 
 
 @app.command()
@@ -433,99 +333,7 @@ def evaluate(
     settings, results = chosen_settings(config_files, overrides, handed)
     chosen = chosen_days(days, results)
     receipt = evaluate(settings, results, chosen, device=device, workers=workers)
-    _say_receipt("evaluate", receipt)
-
-
-@app.command()
-def report(
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Draw this experiment's figures.")
-    ] = None,
-    comparison: Annotated[
-        bool, typer.Option("--comparison", help="Draw the figures across experiments.")
-    ] = False,
-    days: Days = None,
-    snakefile: Annotated[Path, typer.Option(help="Workflow to report on.")] = Path("Snakefile"),
-    config_files: ConfigFiles = None,
-    overrides: Overrides = None,
-    handed: Handed = None,
-) -> None:
-    """Draw figures, or put Snakemake's report of everything together.
-
-    Example: dawnchorus report --experiment dino_vits16
-    """
-    from dawnchorus import report as pages
-
-    settings, results = chosen_settings(config_files, overrides, handed)
-    if experiment is not None:
-        pages.draw_experiment(settings, results, experiment, chosen_days(days, results))
-    elif comparison:
-        pages.draw_comparison(settings, results)
-    else:
-        pages.write_report(settings, results, snakefile)
-        say(f"report: {results.report}")
-
-
-@app.command()
-def explore(
-    results_folder: Annotated[
-        Path | None, typer.Argument(help="Folder of results; default: the config's.")
-    ] = None,
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Whose map; default: the only one.")
-    ] = None,
-    cards: Annotated[
-        Path | None, typer.Option(help="Recorder cards to hear from; default: the config's.")
-    ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
-    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
-    check: Annotated[
-        bool, typer.Option("--check", help="Serve, fetch the page and the points once, and stop.")
-    ] = False,
-    config_files: ConfigFiles = None,
-    overrides: Overrides = None,
-    handed: Handed = None,
-) -> None:
-    """Hear and label regions of the output space, in the browser, on this machine only.
-
-    Labels are saved at once in results/labels/journal.jsonl.
-
-    Example: dawnchorus explore results --experiment dino_vits16
-    """
-    from dawnchorus.explorer.explore import explore
-
-    settings, results = chosen_settings(config_files, overrides, handed)
-    explore(
-        results_folder or results.root,
-        experiment=experiment,
-        cards=cards or settings.audio.root,
-        port=port,
-        browser=browser,
-        check=check,
-    )
-
-
-@app.command()
-def export(
-    out: Annotated[Path, typer.Argument(help="Folder for the exported tables.")],
-    what: Annotated[
-        str, typer.Option("--what", help="detections, boxes or labels.")
-    ] = "detections",
-    experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Whose boxes or labels.")
-    ] = None,
-    config_files: ConfigFiles = None,
-    overrides: Overrides = None,
-    handed: Handed = None,
-) -> None:
-    """Write Raven selection tables, one per recording, and one Parquet of all rows.
-
-    Example: dawnchorus export tables --what boxes --experiment dino_vits16
-    """
-    from dawnchorus.explorer.export import export_tables
-
-    settings, results = chosen_settings(config_files, overrides, handed)
-    _say_receipt(f"export {what}", export_tables(settings, results, out, what, experiment))
+    say_receipt("evaluate", receipt)
 
 
 @app.command()
@@ -542,8 +350,9 @@ def submission(
     typer.echo(submission_line(jobscript, profile))
 
 
-# The commands that only look, registered among the others.
-app.add_typer(cli_overview.app)
+# The output space, what leaves the workflow, and what only looks stand in files of their own.
+for group in (cli_space, cli_outputs, cli_overview):
+    app.add_typer(group.app)
 
 
 def main() -> None:

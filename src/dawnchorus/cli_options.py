@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dawnchorus import config
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.results import RecorderDay, Results
+from dawnchorus.progress import say
+from dawnchorus.results import SET_ASIDE, RecorderDay, Results
 
 ConfigFiles = Annotated[
     list[Path] | None,
@@ -87,3 +88,15 @@ def chosen_days(text: str | None, results: Results) -> list[RecorderDay]:
             raise DawnChorusError(f"{item!r} is not recorder/date", "--days")
         days.append(RecorderDay(recorder, date))
     return days
+
+
+def say_receipt(step: str, receipt: dict[str, Any]) -> None:
+    """One line for the log: the verdict and the counts of a receipt."""
+    counts = ", ".join(
+        f"{value:,} {key}"
+        for key, value in receipt.items()
+        if type(value) is int and key != "edition"
+    )
+    verdict = receipt.get("verdict")
+    reason = f" ({receipt['reason']})" if verdict == SET_ASIDE and receipt.get("reason") else ""
+    say(f"{step}: {': '.join(filter(None, [verdict, counts]))}{reason}")

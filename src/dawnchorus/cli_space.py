@@ -1,0 +1,117 @@
+"""The commands of the output space: clusters, assignment, map and attention.
+
+In: as every command (:mod:`dawnchorus.cli_options`), and embeddings. Out: what the step writes below the experiment's
+folder.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dawnchorus.cli_options import (
+    ConfigFiles,
+    Days,
+    Device,
+    ExperimentName,
+    Handed,
+    Overrides,
+    Workers,
+    chosen_days,
+    chosen_settings,
+    say_receipt,
+)
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.results import RecorderDay
+
+app = typer.Typer()
+
+
+@app.command()
+def cluster(
+    experiment: ExperimentName,
+    workers: Workers = 1,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Fit the clusters on a sample of an experiment's embeddings, or on all of them.
+
+    Example: dawnchorus cluster --experiment dino_vits16 --set clustering.k=100
+    """
+    from dawnchorus.clustering.kmeans import fit
+
+    settings, results = chosen_settings(config_files, overrides, handed)
+    say_receipt(f"cluster {experiment}", fit(settings, results, experiment, workers=workers))
+
+
+@app.command()
+def assign(
+    experiment: ExperimentName,
+    recorder: Annotated[str | None, typer.Option("--recorder", help="Id of the recorder.")] = None,
+    date: Annotated[str | None, typer.Option("--date", help="Local date, YYYY-MM-DD.")] = None,
+    workers: Workers = 1,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Give every window of one recorder-day its cluster, or of all recorder-days that have embeddings.
+
+    Example: dawnchorus assign --experiment dino_vits16 --recorder SM01 --date 2021-05-24
+    """
+    from dawnchorus.clustering.assignment import assign_all, assign_day
+
+    settings, results = chosen_settings(config_files, overrides, handed)
+    if recorder is None and date is None:
+        receipt = assign_all(settings, results, experiment, workers=workers)
+        say_receipt(f"assign {experiment}", receipt)
+    elif recorder is None or date is None:
+        raise DawnChorusError(
+            "half a recorder-day", "--recorder, --date", "give both, or none for all of them"
+        )
+    else:
+        day = RecorderDay(recorder, date)
+        say_receipt(f"assign {experiment} {day}", assign_day(settings, results, experiment, day))
+
+
+@app.command("map")
+def map_(
+    experiment: ExperimentName,
+    fit: Annotated[bool, typer.Option("--fit", help="Fit the projection on a sample.")] = False,
+    days: Days = None,
+    workers: Workers = 1,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Draw the 2-D map: fit the projection (--fit), or place all windows in it.
+
+    Example: dawnchorus map --experiment dino_vits16 --fit
+    """
+    from dawnchorus.clustering.projection import fit_map, place
+
+    settings, results = chosen_settings(config_files, overrides, handed)
+    if fit:
+        say_receipt(f"map {experiment}", fit_map(settings, results, experiment))
+    else:
+        receipt = place(settings, results, experiment, chosen_days(days, results), workers=workers)
+        say_receipt(f"map {experiment}", receipt)
+
+
+@app.command()
+def attend(
+    experiment: ExperimentName,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+    device: Device = "auto",
+) -> None:
+    """Look where the heads look: masks and boxes for each cluster's most central windows.
+
+    Example: dawnchorus attend --experiment dino_vits16 --set attention.mass=0.5
+    """
+    from dawnchorus.attention.attend import attend
+
+    settings, results = chosen_settings(config_files, overrides, handed)
+    say_receipt(f"attend {experiment}", attend(settings, results, experiment, device=device))
