@@ -1,4 +1,4 @@
-"""Selection tables and Parquet: the values, the same bytes twice, and nothing of anyone's lost."""
+"""Exported tables: the values, the same bytes twice, and nothing of anyone's lost."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typer.testing import CliRunner
 from dawnchorus.cli import app as commands
 from dawnchorus.config import validate
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.explorer.export import export_tables
 from dawnchorus.explorer.regions import ClusterRegion, PolygonRegion
 from dawnchorus.exports.raven import Selection, read_selections
-
-from .conftest import EXPERIMENT, RECORDINGS, Season
+from dawnchorus.sharing.tables import export_tables
+from explorer.conftest import EXPERIMENT, RECORDINGS, Season
 
 BOX = PolygonRegion(kind="polygon", points=((1.5, 1.5), (3.5, 1.5), (3.5, 2.5), (1.5, 2.5)))
 """Windows 2 and 3 of the last recording."""
@@ -29,8 +28,23 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def export(season: Season, out: Path, what: str, experiment: str | None = None) -> dict:
-    return export_tables(season.settings, season.results, out, what, experiment)
+def export(
+    season: Season,
+    out: Path,
+    what: str,
+    experiment: str | None = None,
+    formats: list[str] | None = None,
+) -> dict:
+    return export_tables(season.settings, season.results, out, what, experiment, formats)
+
+
+def counted(
+    what: str, experiment: str | None, rows: int, recordings: int, formats: str = "raven,parquet"
+) -> dict:
+    return {
+        "what": what, "experiment": experiment, "formats": formats.split(","), "rows": rows,
+        "recordings": recordings,
+    }  # fmt: skip
 
 
 def write_boxes(season: Season) -> None:
@@ -58,10 +72,11 @@ def write_boxes(season: Season) -> None:
 
 def test_detections(season: Season, tmp_path: Path) -> None:
     counts = export(season, tmp_path / "out", "detections")
-    assert counts == {"what": "detections", "experiment": None, "rows": 4, "recordings": 1}
+    assert counts == counted("detections", None, 4, 1)
     folder = tmp_path / "out" / "detections"
     name = f"{RECORDINGS[0][0]}.selections.txt"
-    assert set(files(folder)) == {name, "detections.parquet", "export.json"}
+    assert set(files(folder)) == {name, "detections.parquet", "LICENCE-BirdNET.txt", "export.json"}
+    assert b"CC BY-NC-SA 4.0" in files(folder)["LICENCE-BirdNET.txt"]
     assert read_selections(folder / name)[0] == Selection(
         6.0, 9.0, 0.0, 15_000.0,
         {"Common Name": "House Wren", "Scientific Name": "Troglodytes aedon", "Confidence": "0.9000"},
@@ -76,7 +91,7 @@ def test_detections(season: Season, tmp_path: Path) -> None:
 def test_boxes(season: Season, tmp_path: Path) -> None:
     write_boxes(season)
     counts = export(season, tmp_path, "boxes")
-    assert counts == {"what": "boxes", "experiment": EXPERIMENT, "rows": 2, "recordings": 1}
+    assert counts == counted("boxes", EXPERIMENT, 2, 1)
     folder = tmp_path / "boxes" / EXPERIMENT
     found = read_selections(folder / f"{RECORDINGS[2][0]}.selections.txt")
     assert found == [
@@ -92,7 +107,7 @@ def test_labels(season: Season, tmp_path: Path) -> None:
     wren = book.label(BOX, "House Wren", "ada")
     counts = export(season, tmp_path, "labels")
     # Cluster 0 has four windows in each recording; window 3 of the last one is a wren by now.
-    assert counts == {"what": "labels", "experiment": EXPERIMENT, "rows": 13, "recordings": 3}
+    assert counts == counted("labels", EXPERIMENT, 13, 3)
     table = pl.read_parquet(tmp_path / "labels" / EXPERIMENT / "labels.parquet")
     assert table["label"].value_counts().sort("label").rows() == [("House Wren", 2), ("rain", 11)]
     last = table.filter(pl.col("recording") == RECORDINGS[2][0])
@@ -166,7 +181,7 @@ def test_a_failure_halfway_leaves_the_earlier_export(season: Season, tmp_path: P
 @pytest.mark.parametrize(
     ("what", "experiment", "message"),
     [
-        ("everything", None, "'everything' is not detections, boxes, labels"),
+        ("everything", None, "'everything' is not detections, boxes, labels, clusters"),
         ("boxes", None, "dawnchorus attend"),
         ("boxes", "other", "no experiment 'other'"),
         ("labels", "other", "no map of 'other'"),
