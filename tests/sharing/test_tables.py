@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
+import pandas
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -13,8 +18,10 @@ from dawnchorus.config import validate
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.regions import ClusterRegion, PolygonRegion
 from dawnchorus.exports.raven import Selection, read_selections
+from dawnchorus.recordings.table import read_recordings, write_recordings
 from dawnchorus.sharing.tables import export_tables
 from explorer.conftest import EXPERIMENT, RECORDINGS, Season
+from exports.camtrap import complaints, tables
 
 BOX = PolygonRegion(kind="polygon", points=((1.5, 1.5), (3.5, 1.5), (3.5, 2.5), (1.5, 2.5)))
 """Windows 2 and 3 of the last recording."""
@@ -208,3 +215,202 @@ def test_command(season: Season, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "4 rows" in result.stderr
     assert (tmp_path / "t" / "detections" / "detections.parquet").is_file()
+
+
+def write_deployments(season: Season, tmp_path: Path) -> Season:
+    """The same season, and where its recorders stood; the inventory as a scan with them writes it."""
+    table = tmp_path / "deployments.csv"
+    table.write_text(
+        "deploymentID,cameraID,deploymentStart,deploymentEnd,latitude,longitude,habitat,locationName,timezone\n"
+        "D1,REC01,2021-05-01,,41.7,-87.9,marsh,Pond,America/Chicago\n"
+        "D2,REC02,2021-05-01,2021-06-01,41.8,-87.8,,,America/Chicago\n"
+    )
+    rows = [
+        row._replace(
+            deployment="D1" if row.recorder == "REC01" else "D2", latitude=41.7, longitude=-87.9
+        )
+        for row in read_recordings(season.results.recordings)
+    ]
+    write_recordings(season.results.recordings, rows)
+    settings = validate(
+        {
+            **season.settings.model_dump(mode="json"),
+            "audio": {"root": str(season.cards), "deployments": str(table)},
+            "publication": {"title": "Ponds & Marsh", "data_licence": "CC-BY-4.0"},
+        }
+    )
+    return replace(season, settings=settings)
+
+
+ALL = ["raven,audacity", "birdnet-csv", "birdnet-raven", "camtrap-dp", "parquet"]
+
+
+def test_every_format_says_the_same(season: Season, tmp_path: Path) -> None:
+    """Each is read back by a reader that is not ours, and all hold the same detections."""
+    season = write_deployments(season, tmp_path)
+    counts = export(season, tmp_path, "detections", formats=ALL)
+    assert counts["formats"] == [
+        "raven", "audacity", "birdnet-csv", "birdnet-raven", "camtrap-dp", "parquet"
+    ]  # fmt: skip
+    folder = tmp_path / "detections"
+    name = RECORDINGS[0][0]
+    wanted = [
+        (6.0, 9.0, "House Wren", 0.9), (6.0, 9.0, "Field Sparrow", 0.4),
+        (9.0, 12.0, "Field Sparrow", 0.2), (9.0, 12.0, "House Wren", 0.7),
+    ]  # fmt: skip
+    table = pandas.read_parquet(folder / "detections.parquet")
+    told = ["start_s", "end_s", "common_name", "confidence"]
+    assert [(a, b, c, round(d, 6)) for a, b, c, d in table[told].itertuples(index=False)] == wanted
+
+    of_birdnet = pandas.read_csv(folder / f"{name}.BirdNET.results.csv")
+    columns = ["Start (s)", "End (s)", "Common name", "Confidence"]
+    assert list(of_birdnet[columns].itertuples(index=False, name=None)) == wanted
+    assert set(of_birdnet["File"]) == {name}
+
+    for suffix in (".BirdNET.selection.table.txt", ".selections.txt"):
+        selections = pandas.read_csv(folder / f"{name}{suffix}", sep="\t", quoting=csv.QUOTE_NONE)
+        columns = ["Begin Time (s)", "End Time (s)", "Common Name", "Confidence"]
+        assert list(selections[columns].itertuples(index=False, name=None)) == wanted
+        assert set(selections["High Freq (Hz)"]) == {15_000}
+
+    labels = (folder / f"{name}.labels.txt").read_text().splitlines()
+    assert labels[:2] == ["6.000000\t9.000000\tHouse Wren 0.90", "\\\t0.000000\t15000.000000"]
+    assert len(labels) == 8
+
+    assert complaints(folder / "camtrap-dp") == []
+    rows = tables(folder / "camtrap-dp")
+    assert [
+        (
+            (row["eventStart"].astimezone(UTC) - RECORDINGS[0][2]).total_seconds(),
+            row["scientificName"],
+            float(row["classificationProbability"]),
+        )
+        for row in rows["observations"]
+    ] == [
+        (6, "Troglodytes aedon", 0.9), (6, "Spizella pusilla", 0.4),
+        (9, "Spizella pusilla", 0.2), (9, "Troglodytes aedon", 0.7),
+    ]  # fmt: skip
+    assert {row["classificationMethod"] for row in rows["observations"]} == {"machine"}
+    assert [row["filePath"] for row in rows["media"]] == [one[0] for one in RECORDINGS]
+    first, second = rows["deployments"]
+    assert (first["deploymentID"], first["habitat"]) == ("D1", "marsh")
+    # Still out: it ends with its last recording. The other's end is the table's (the whole of 1 June).
+    assert first["deploymentEnd"].isoformat() == "2021-05-24T06:00:31-05:00"
+    assert second["deploymentEnd"].isoformat() == "2021-06-02T00:00:00-05:00"
+    descriptor = json.loads((folder / "camtrap-dp" / "datapackage.json").read_text())
+    assert descriptor["name"] == "ponds-marsh-detections"
+    assert [one["name"] for one in descriptor["licenses"]] == ["CC-BY-NC-SA-4.0", "notspecified"]
+
+
+def test_labels_as_camtrap_dp_are_a_persons(season: Season, tmp_path: Path) -> None:
+    season = write_deployments(season, tmp_path)
+    book = season.open().book
+    book.label(ClusterRegion(kind="cluster", cluster=0), "rain|hail", "bo")
+    wren = book.label(BOX, "house wren", "ada")
+    export(season, tmp_path, "labels", formats=["camtrap-dp"])
+    folder = tmp_path / "labels" / EXPERIMENT / "camtrap-dp"
+    assert complaints(folder) == []
+    rows = tables(folder)["observations"]
+    assert len(rows) == 13
+    assert {(row["observationType"], row["scientificName"], row["classifiedBy"]) for row in rows} == {
+        ("unknown", None, "bo"), ("animal", "Troglodytes aedon", "ada"),
+    }  # fmt: skip
+    assert {row["observationTags"].split("|")[-1] for row in rows} == {
+        "label:rain/hail", "label:house wren"
+    }  # fmt: skip
+    when = {row["classificationTimestamp"] for row in rows if row["classifiedBy"] == "ada"}
+    assert when == {wren.when.replace(microsecond=0)}
+    descriptor = json.loads((folder / "datapackage.json").read_text())
+    assert descriptor["licenses"][0]["name"] == "CC-BY-4.0"
+
+
+def test_boxes_as_camtrap_dp_carry_their_hertz(season: Season, tmp_path: Path) -> None:
+    season = write_deployments(season, tmp_path)
+    write_boxes(season)
+    export(season, tmp_path, "boxes", formats=["camtrap-dp", "audacity"])
+    folder = tmp_path / "boxes" / EXPERIMENT
+    assert complaints(folder / "camtrap-dp") == []
+    assert [row["observationTags"] for row in tables(folder / "camtrap-dp")["observations"]] == [
+        "startSeconds:3.25|endSeconds:4.5|frequencyLow:900|frequencyHigh:2500.25|cluster:1|head:-1|mass:0.5",
+        "startSeconds:3.5|endSeconds:4|frequencyLow:1000.5|frequencyHigh:2000|cluster:1|head:2|mass:0.25",
+    ]
+    assert (folder / f"{RECORDINGS[2][0]}.labels.txt").read_text() == (
+        "3.250000\t4.500000\tcluster 1\n\\\t900.000000\t2500.250000\n"
+        "3.500000\t4.000000\tcluster 1 head 2\n\\\t1000.500000\t2000.000000\n"
+    )
+
+
+def test_camtrap_dp_needs_a_place(season: Season, tmp_path: Path) -> None:
+    with pytest.raises(DawnChorusError, match=r"'REC01' is not known.*audio\.deployments"):
+        export(season, tmp_path / "out", "detections", formats=["camtrap-dp"])
+    assert files(tmp_path / "out") == {}
+
+
+def test_without_deployments_they_are_made_of_the_recordings(
+    season: Season, tmp_path: Path
+) -> None:
+    placed = [
+        row._replace(latitude=1.5, longitude=-2.5)
+        for row in read_recordings(season.results.recordings)
+    ]
+    write_recordings(season.results.recordings, placed)
+    export(season, tmp_path, "detections", formats=["camtrap-dp"])
+    folder = tmp_path / "detections" / "camtrap-dp"
+    assert complaints(folder) == []
+    assert [
+        (row["deploymentID"], row["deploymentStart"].isoformat(), row["deploymentEnd"].isoformat())
+        for row in tables(folder)["deployments"]
+    ] == [
+        ("REC01", "2021-05-24T04:59:45-05:00", "2021-05-24T06:00:31-05:00"),
+        ("REC02", "2021-05-24T23:00:00-05:00", "2021-05-24T23:00:31-05:00"),
+    ]
+
+
+def test_clusters_are_every_window(season: Season, tmp_path: Path) -> None:
+    for path in (season.results.root / EXPERIMENT / "clusters").glob("*/*.parquet"):
+        table = pl.read_parquet(path)
+        table.with_columns(distance=pl.Series(range(table.height), dtype=pl.Float32)).write_parquet(
+            path
+        )
+    counts = export(season, tmp_path, "clusters", formats=["parquet", "audacity"])
+    assert counts == counted("clusters", EXPERIMENT, 30, 3, "audacity,parquet")
+    folder = tmp_path / "clusters" / EXPERIMENT
+    table = pandas.read_parquet(folder / "clusters.parquet")
+    last = table[table["recording"] == RECORDINGS[2][0]].sort_values("offset")
+    assert last["start_s"].tolist() == [3.0 * window for window in range(10)]
+    assert last["cluster"].tolist() == [window % 3 for window in range(10)]
+    assert last["distance"].tolist() == [9.0 - window for window in range(10)]
+    # The sixth window of a recording that began at 23:00 local time: UTC is a day further.
+    assert last["time"].iloc[5].isoformat() == "2021-05-25T04:00:15+00:00"
+    labels = (folder / f"{RECORDINGS[2][0]}.labels.txt").read_text().splitlines()
+    assert sorted(labels[::2])[0].split("\t")[1:] == ["3.000000", "cluster 0"]
+
+
+@pytest.mark.parametrize(
+    ("what", "formats", "message"),
+    [
+        ("detections", ["exel"], "'exel' is not raven, audacity, birdnet-csv"),
+        ("detections", [","], "nothing is not raven"),
+        ("boxes", ["birdnet-csv"], "columns for species and confidence, which boxes have not"),
+        ("clusters", ["raven", "camtrap-dp"], "clusters claim none"),
+    ],
+)
+def test_formats_that_have_no_words_for_it(
+    season: Season, tmp_path: Path, what: str, formats: list[str], message: str
+) -> None:
+    with pytest.raises(DawnChorusError, match=message):
+        export(season, tmp_path / "out", what, formats=formats)
+    assert files(tmp_path / "out") == {}
+
+
+def test_command_with_formats(season: Season, tmp_path: Path) -> None:
+    given = [
+        "export", str(tmp_path / "t"), "--set", f"results={season.results.root}", "--format",
+        "birdnet-csv,audacity", "-f", "parquet",
+    ]  # fmt: skip
+    result = CliRunner().invoke(commands, given)
+    assert result.exit_code == 0, result.output
+    suffixes = {name.split(".", 1)[1] for name in files(tmp_path / "t" / "detections")}
+    assert suffixes == {"wav.labels.txt", "wav.BirdNET.results.csv", "parquet", "txt", "json"}
+    refused = CliRunner().invoke(commands, [*given[:4], "--by", "cluster"])
+    assert refused.exit_code == 1 and isinstance(refused.exception, DawnChorusError)
