@@ -211,7 +211,7 @@ def _chosen(
         else:
             rows = rows.with_columns(rank=kind.rank.cast(pl.Float64))
         together = rows if kept is None else pl.concat([kept, rows], how="vertical_relaxed")
-        kept = together.sort(order).group_by("key", maintain_order=True).head(count)
+        kept = together.sort(order).filter(pl.int_range(pl.len()).over("key") < count)
     if kept is not None:
         yield kept.sort(order)
 
@@ -236,7 +236,7 @@ class _Cutter:
             "recording", "recorder", "start_utc", "utc_offset_minutes", "sample_rate", "deployment",
             "location", "habitat",
         ]  # fmt: skip
-        table = pl.read_parquet(results.recordings, columns=columns).filter(
+        table = pl.read_parquet(results.recordings, columns=columns, glob=False).filter(
             pl.col("sample_rate") > 0
         )
         self._facts = {row["recording"]: row for row in table.iter_rows(named=True)}
