@@ -163,6 +163,7 @@ def test_the_most_central_and_their_list(cards: Cards, tmp_path: Path) -> None:
     assert len(lines) == 7
     told = dict(zip(lines[0].split("\t"), lines[1].split("\t"), strict=True))
     assert told["clip"] == rows["clip"][0]
+    assert told["start_utc"] == rows["start_utc"][0].isoformat()
     assert float(told["distance"]) == pytest.approx(rows["distance"][0], rel=1e-5)
 
 
@@ -276,6 +277,12 @@ def test_labels(season: Season, tmp_path: Path) -> None:
         season.sounds[2][288_000 : 288_000 + 144_000],
     )
     assert light["recording"].tolist() == [RECORDINGS[2][0]] * 2
+
+
+def test_no_labels_yet_is_said(season: Season, tmp_path: Path) -> None:
+    with pytest.raises(DawnChorusError, match="there is no window with a label"):
+        export_clips(season.settings, season.results, tmp_path / "out", "label", None)
+    assert not list(tmp_path.glob("out/**/*.*"))
 
 
 def test_bytes_of_the_list_do_not_depend_on_when(cards: Cards, tmp_path: Path) -> None:

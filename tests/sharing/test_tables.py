@@ -205,6 +205,8 @@ def test_what_cannot_be_exported(
 
 def test_two_experiments_need_a_choice(season: Season, tmp_path: Path) -> None:
     two = validate({"results": str(season.results.root), "experiments": {"a": {}, "b": {}}})
+    (tmp_path / "boxes" / "a").mkdir(parents=True)
+    (tmp_path / "boxes" / "a" / "mine.txt").write_text("an earlier one")
     with pytest.raises(DawnChorusError, match="choose --experiment"):
         export_tables(two, season.results, tmp_path, "boxes", None)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -190,6 +190,8 @@ def export_clips(
         chosen = _chosen(days, CLASSES[by], choose, count, seed)
         cutter = _Cutter(results, cards, seconds, channel, CLASSES[by])
         counts.update(cutter.cut(partial, chosen))
+        if not counts["clips"] and not counts["not_cut"]:
+            raise DawnChorusError(f"there is no window with a {by}", results.root, "nothing to cut")
         if by == "species":
             write_note(partial)
     return counts
@@ -379,6 +381,8 @@ def _write_list(
 def _cell(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, datetime):
+        return value.isoformat()
     return f"{value:.6g}" if isinstance(value, float) else one_cell(str(value))
 
 

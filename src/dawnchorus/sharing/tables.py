@@ -34,7 +34,7 @@ from dawnchorus.sharing.folder import exporting
 from dawnchorus.sharing.licence import write_note
 from dawnchorus.sharing.names import beside
 from dawnchorus.sharing.package import CLAIMS, Season, parts_of
-from dawnchorus.sharing.rows import KINDS, Kind
+from dawnchorus.sharing.rows import KINDS, Kind, chosen_experiment
 
 DEFAULT_FORMATS = ("raven", "parquet")
 
@@ -179,8 +179,8 @@ def export_tables(
     elif not KINDS[what].of_experiment:
         if experiment is not None:
             raise DawnChorusError(f"{what} belong to no experiment", "--experiment", "leave it out")
-    elif experiment is None and len(settings.experiments) == 1:
-        experiment = next(iter(settings.experiments))
+    else:
+        experiment = chosen_experiment(settings, experiment)
     folder = out.absolute() / what
     if experiment is not None:
         folder = folder / experiment
