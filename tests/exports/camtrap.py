@@ -8,6 +8,7 @@ from typing import Any
 
 import frictionless
 import jsonschema
+from frictionless.resources import TableResource
 
 STANDARD = Path(__file__).parent / "camtrap_dp_1_0_2"
 
@@ -42,7 +43,8 @@ def package(folder: Path) -> frictionless.Package:
 
 def tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of the three tables, typed by frictionless."""
-    return {
-        resource.name: [row.to_dict() for row in resource.read_rows()]
-        for resource in package(folder).resources
-    }
+    rows = {}
+    for resource in package(folder).resources:
+        assert isinstance(resource, TableResource)
+        rows[resource.name] = [row.to_dict() for row in resource.read_rows()]
+    return rows

@@ -18,9 +18,11 @@ from dawnchorus.cli import app as commands
 from dawnchorus.config import Settings, validate
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.regions import ClusterRegion, PolygonRegion
+from dawnchorus.exports.raven import read_selections
 from dawnchorus.recordings.table import Recording, write_recordings
 from dawnchorus.results import RecorderDay, Results, write_receipt
 from dawnchorus.sharing.clips import export_clips
+from dawnchorus.sharing.tables import export_tables
 from explorer.conftest import EXPERIMENT, RECORDINGS, Season
 
 RATE, WINDOWS, LENGTH = 8_000, 5, 24_000
@@ -277,6 +279,41 @@ def test_labels(season: Season, tmp_path: Path) -> None:
         season.sounds[2][288_000 : 288_000 + 144_000],
     )
     assert light["recording"].tolist() == [RECORDINGS[2][0]] * 2
+
+
+def test_a_label_called_like_a_file_of_ours(season: Season, tmp_path: Path) -> None:
+    season.open().book.label(ClusterRegion(kind="cluster", cluster=0), "Clips.tsv", "bo")
+    export_clips(season.settings, season.results, tmp_path, "label", None, count=1)
+    (clip,) = tmp_path.rglob("*.wav")
+    assert clip.parent.name == "Clips.tsv-2"
+
+
+def test_tables_of_recorders_with_brackets_in_their_name(cards: Cards, tmp_path: Path) -> None:
+    formats = ["raven", "audacity", "parquet"]
+    export_tables(cards.settings, cards.results, tmp_path, "clusters", None, formats)
+    folder = tmp_path / "clusters" / "a" / "REC [-27.38 152.87]"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a.wav.labels.txt", "a.wav.selections.txt", "a_again.wav.labels.txt",
+        "a_again.wav.selections.txt",
+    ]  # fmt: skip
+    found = read_selections(folder / "a_again.wav.selections.txt")
+    assert [(one.start_s, one.annotations["Distance"]) for one in found] == [
+        (3.0 * window, f"{score(1, window):.4f}") for window in range(WINDOWS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--what", "clips", "--choose", "all", "--count", "3"], "contradicts --choose all"),
+        (["--what", "clips", "--format", "raven"], "clips are WAV files"),
+        (["--what", "labels", "--channel", "1", "--by", "label"], "--by, --channel choose clips"),
+    ],
+)
+def test_options_that_do_not_go_together(given: list[str], message: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(commands, ["export", str(tmp_path), *given])
+    assert result.exit_code == 1
+    assert message in str(result.exception)
 
 
 def test_no_labels_yet_is_said(season: Season, tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ def csv_line(cells: Sequence[str]) -> str:
     A cell with a line break is quoted whatever kind of break it is: Python's writer leaves ``\r`` bare.
     """
     buffer = io.StringIO()
-    quoting = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL
-    csv.writer(buffer, lineterminator="\n", quoting=quoting).writerow(cells)
+    if any("\r" in cell for cell in cells):
+        csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
+    else:
+        csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()
 
 

@@ -17,13 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
-import xxhash
 
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
@@ -33,64 +31,17 @@ from dawnchorus.exports.parquet import Append, writing_rows
 from dawnchorus.progress import counting
 from dawnchorus.recordings.excerpt import Excerpt, UnplayableError, excerpt, open_recording
 from dawnchorus.results import Results
-from dawnchorus.sharing.folder import exporting
-from dawnchorus.sharing.licence import write_note
-from dawnchorus.sharing.names import Apart, folder, word
+from dawnchorus.sharing.choosing import CHOICES, CLASSES, WindowClass, chosen_windows
+from dawnchorus.sharing.folder import MANIFEST, exporting
+from dawnchorus.sharing.licence import NOTE_NAME, write_note
+from dawnchorus.sharing.names import Apart, word
 from dawnchorus.sharing.rows import KINDS, chosen_experiment
 
-By = Literal["cluster", "species", "label"]
-Choose = Literal["best", "random", "all"]
-
-NOT_CUT = "not_cut.tsv"
+TABLE, TEXT, NOT_CUT = "clips.parquet", "clips.tsv", "not_cut.tsv"
+_OWN = (TABLE, TEXT, NOT_CUT, MANIFEST, NOTE_NAME)
+"""What lies beside the folders: no label may be called so."""
 CLIPS_PER_CLASS = 50
 
-
-@dataclass(frozen=True)
-class _Class:
-    """How windows are sorted into folders.
-
-    Attributes
-    ----------
-    rows : str
-        Key of :data:`~dawnchorus.sharing.rows.KINDS`.
-    rank : polars expression or None
-        The best has the least; None: none is better than another, so the best are drawn as ``random``.
-    folder : callable
-        Folder of a row, before names are kept apart.
-    columns : mapping
-        What the list of clips says of a row.
-    """
-
-    rows: str
-    rank: pl.Expr | None
-    key: pl.Expr
-    folder: Callable[[Mapping[str, Any]], str]
-    columns: Mapping[str, Any]
-
-
-CLASSES: dict[str, _Class] = {
-    "cluster": _Class(
-        "clusters",
-        pl.col("distance"),
-        pl.col("cluster").cast(pl.String).str.zfill(8),
-        lambda row: f"cluster_{row['cluster']:03d}" if row["cluster"] >= 0 else "cluster_none",
-        {"cluster": pl.Int32, "distance": pl.Float64},
-    ),
-    "species": _Class(
-        "detections",
-        -pl.col("confidence"),
-        pl.col("species") + "_" + pl.col("common_name"),
-        lambda row: folder(f"{row['species']}_{row['common_name']}"),
-        {"species": pl.String, "common_name": pl.String, "confidence": pl.Float64},
-    ),
-    "label": _Class(
-        "labels",
-        None,
-        pl.col("label"),
-        lambda row: folder(row["label"]),
-        {"label": pl.String, "who": pl.String, "species": pl.String},
-    ),
-}
 
 _LIST: dict[str, Any] = {
     "clip": pl.String,
@@ -161,7 +112,7 @@ def export_clips(
     """
     for value, known, option in (
         (by, tuple(CLASSES), "--by"),
-        (choose, ("best", "random", "all"), "--choose"),
+        (choose, CHOICES, "--choose"),
     ):
         if value not in known:
             raise DawnChorusError(f"{value!r} is not {', '.join(known)}", option)
@@ -187,7 +138,7 @@ def export_clips(
     }  # fmt: skip
     with exporting(target, counts) as partial:
         days = KINDS[CLASSES[by].rows].days(settings, results, experiment)
-        chosen = _chosen(days, CLASSES[by], choose, count, seed)
+        chosen = chosen_windows(days, CLASSES[by], choose, count, seed)
         cutter = _Cutter(results, cards, seconds, channel, CLASSES[by])
         counts.update(cutter.cut(partial, chosen))
         if not counts["clips"] and not counts["not_cut"]:
@@ -197,41 +148,11 @@ def export_clips(
     return counts
 
 
-def _chosen(
-    days: Iterator[pl.DataFrame], kind: _Class, choose: str, count: int, seed: int
-) -> Iterator[pl.DataFrame]:
-    """Yield the windows to cut; all at once, or day by day where all are chosen."""
-    order = ["key", "rank", "recording", "offset"]
-    kept: pl.DataFrame | None = None
-    for day in days:
-        rows = day.with_columns(key=kind.key)
-        if choose == "all":
-            yield rows.with_columns(rank=pl.lit(0.0)).sort(order)
-            continue
-        if choose == "random" or kind.rank is None:
-            rows = rows.with_columns(_lots(rows, seed))
-        else:
-            rows = rows.with_columns(rank=kind.rank.cast(pl.Float64))
-        together = rows if kept is None else pl.concat([kept, rows], how="vertical_relaxed")
-        kept = together.sort(order).filter(pl.int_range(pl.len()).over("key") < count)
-    if kept is not None:
-        yield kept.sort(order)
-
-
-def _lots(rows: pl.DataFrame, seed: int) -> pl.Series:
-    """Draw a number in [0, 1) for each window, from the seed and its place alone."""
-    lots = [
-        xxhash.xxh3_64_intdigest(to_bytes(f"{seed}\0{recording}\0{offset}")) / 2**64
-        for recording, offset in rows.select("recording", "offset").iter_rows()
-    ]
-    return pl.Series("rank", lots, dtype=pl.Float64)
-
-
 class _Cutter:
     """Cuts windows and writes the lists of what was cut and what was not."""
 
     def __init__(
-        self, results: Results, cards: Path, seconds: float, channel: int | None, kind: _Class
+        self, results: Results, cards: Path, seconds: float, channel: int | None, kind: WindowClass
     ) -> None:
         self._cards, self._seconds, self._channel, self._kind = cards, seconds, channel, kind
         columns = [
@@ -248,10 +169,10 @@ class _Cutter:
     def cut(self, target: Path, chosen: Iterator[pl.DataFrame]) -> dict[str, int]:
         """Cut all; return counts."""
         clips = lost = 0
-        folders = Apart()
+        folders = Apart(taken=_OWN)
         with ExitStack() as stack:
-            append = stack.enter_context(writing_rows(target / "clips.parquet", self._schema))
-            lines = stack.enter_context((target / "clips.tsv").open("wb"))
+            append = stack.enter_context(writing_rows(target / TABLE, self._schema))
+            lines = stack.enter_context((target / TEXT).open("wb"))
             lines.write(to_bytes("\t".join(self._schema) + "\n"))
             for windows in chosen:
                 named = [
@@ -266,9 +187,9 @@ class _Cutter:
                 _write_list(done, self._schema, append, lines.write)
                 if failed:
                     _write_lost(target / NOT_CUT, failed)
-            for name in target.iterdir():
-                if name.is_dir() and not any(name.iterdir()):
-                    name.rmdir()
+            for path in target.iterdir():
+                if path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
         classes = sum(path.is_dir() for path in target.iterdir())
         return {"clips": clips, "classes": classes, "not_cut": lost}
 

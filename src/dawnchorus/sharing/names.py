@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import xxhash
@@ -50,11 +51,16 @@ class Apart:
     """Gives every key a name of its own: ``x``, ``x-2``, ``x-3`` in the order in which keys come.
 
     Upper and lower case do not tell names apart: some file systems ignore them.
+
+    Parameters
+    ----------
+    taken : iterable of str
+        Names that no key may have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Iterable[str] = ()) -> None:
         self._names: dict[str, str] = {}
-        self._taken: set[str] = set()
+        self._taken = {name.casefold() for name in taken}
 
     def name(self, key: str, wanted: str) -> str:
         """Return the key's name; ``wanted`` if no other key has it."""
