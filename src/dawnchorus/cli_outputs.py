@@ -20,6 +20,7 @@ from dawnchorus.cli_options import (
     chosen_settings,
     say_receipt,
 )
+from dawnchorus.errors import DawnChorusError
 from dawnchorus.progress import say
 
 app = typer.Typer()
@@ -96,22 +97,81 @@ def explore(
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Argument(help="Folder for the exported tables.")],
+    out: Annotated[Path, typer.Argument(help="Folder for what is exported.")],
     what: Annotated[
-        str, typer.Option("--what", help="detections, boxes or labels.")
+        str, typer.Option("--what", help="detections, boxes, labels, clusters or clips.")
     ] = "detections",
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="raven, audacity, birdnet-csv, birdnet-raven, camtrap-dp or parquet; repeat, or several "
+            "by commas. Default: raven,parquet.",
+        ),
+    ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", "-e", help="Whose boxes or labels.")
+        str | None, typer.Option("--experiment", "-e", help="Whose boxes, labels or clusters.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Clips: a folder per cluster, species or label.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="Clips: most per folder. Default: 50.")
+    ] = None,
+    choose: Annotated[
+        str | None,
+        typer.Option("--choose", help="Clips: best (most central, most certain), random or all."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Clips: of the random choice.")] = 0,
+    channel: Annotated[
+        int | None,
+        typer.Option("--channel", min=1, help="Clips: only this channel, from 1. Default: all."),
+    ] = None,
+    cards: Annotated[
+        Path | None, typer.Option("--cards", help="Clips: recorder cards; default: the config's.")
     ] = None,
     config_files: ConfigFiles = None,
     overrides: Overrides = None,
     handed: Handed = None,
 ) -> None:
-    """Write Raven selection tables, one per recording, and one Parquet of all rows.
+    """Write tables that other programs open, or cut clips into folders (docs/exports.md).
 
-    Example: dawnchorus export tables --what boxes --experiment dino_vits16
+    Example: dawnchorus export tables --what boxes --experiment dino_vits16 --format raven,audacity
     """
-    from dawnchorus.explorer.export import export_tables
-
     settings, results = chosen_settings(config_files, overrides, handed)
-    say_receipt(f"export {what}", export_tables(settings, results, out, what, experiment))
+    if what != "clips":
+        given = {
+            "--by": by,
+            "--count": count,
+            "--choose": choose,
+            "--channel": channel,
+            "--cards": cards,
+        }
+        if stray := [name for name, value in given.items() if value is not None]:
+            raise DawnChorusError(f"{', '.join(stray)} choose clips", "--what", "take --what clips")
+        from dawnchorus.sharing.tables import export_tables
+
+        counts = export_tables(settings, results, out, what, experiment, formats)
+        say_receipt(f"export {what}", counts)
+        return
+    from dawnchorus.sharing.clips import CLIPS_PER_CLASS, NOT_CUT, export_clips
+
+    if formats:
+        raise DawnChorusError("clips are WAV files", "--format", "leave it out")
+    if choose == "all" and count is not None:
+        raise DawnChorusError("contradicts --choose all", "--count", "leave one of them out")
+    by = by or "cluster"
+    counts = export_clips(
+        settings, results, out, by, experiment, count=count or CLIPS_PER_CLASS,
+        choose=choose or "best", seed=seed, channel=channel, cards=cards,
+    )  # fmt: skip
+    say_receipt("export clips", counts)
+    if counts["not_cut"]:
+        folder = out / "clips" / by / (counts["experiment"] or "")
+        raise DawnChorusError(
+            f"{counts['not_cut']:,} of {counts['not_cut'] + counts['clips']:,} clips could not be cut; the "
+            "others are there",
+            folder / NOT_CUT,
+            "it names them, and says why",
+        )

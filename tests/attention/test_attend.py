@@ -243,8 +243,8 @@ def test_a_network_without_attention_is_no_failure(
 ) -> None:
     """All that follows says why in its place: evaluation, figure, export; and nothing is stale."""
     from dawnchorus.evaluation.attention import attention_figures
-    from dawnchorus.explorer.export import export_tables
     from dawnchorus.report.attention import draw_attention
+    from dawnchorus.sharing.tables import export_tables
 
     attend(season.settings, season.results, EXPERIMENT)
     season.add_model(backbone="resnet10t", pooling="mean")

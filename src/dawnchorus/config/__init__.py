@@ -16,6 +16,7 @@ from dawnchorus.config.experiments import (
     Vicreg,
     sides,
 )
+from dawnchorus.config.publication import Contributor, Publication
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.recipes import Recipe, as_written, resolve
 from dawnchorus.config.reference import schema
@@ -44,6 +45,7 @@ __all__ = [
     "Augmentation",
     "BirdNet",
     "Clustering",
+    "Contributor",
     "Dask",
     "Dino",
     "Embedding",
@@ -55,6 +57,7 @@ __all__ = [
     "Photographic",
     "Pooling",
     "Projection",
+    "Publication",
     "Recipe",
     "Section",
     "Settings",

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from dawnchorus.config.experiments import Experiment
+from dawnchorus.config.publication import Publication
 from dawnchorus.config.section import Hertz, Positive, Section, Share
 from dawnchorus.errors import DawnChorusError
 
@@ -315,6 +316,7 @@ class Settings(Section):
     attention: Attention = Attention()
     birdnet: BirdNet = BirdNet()
     evaluation: Evaluation = Evaluation()
+    publication: Publication = Publication()
 
     @field_validator("experiments")
     @classmethod

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.exports.cells import one_cell, to_bytes
 from dawnchorus.results import publishing
 
 BEGIN, END = "Begin Time (s)", "End Time (s)"
@@ -46,12 +47,6 @@ class Selection:
     channel: int = 1
 
 
-def _one_cell(text: str) -> str:
-    # str.splitlines knows more line breaks (\x0b, \x85, \u2028 ...) than \n: readers that use it
-    # would see a new row.
-    return " ".join(text.replace("\t", " ").splitlines()).strip()
-
-
 def format_table(selections: Iterable[Selection], columns: Sequence[str] = ()) -> str:
     """Return the text of a selection table.
 
@@ -73,7 +68,7 @@ def format_table(selections: Iterable[Selection], columns: Sequence[str] = ()) -
     headings = [*columns, *sorted(further)]
     if taken := set(headings) & set(CORE):
         raise ValueError(f"{', '.join(sorted(taken))}: these columns are Raven's own")
-    lines = ["\t".join([*CORE, *map(_one_cell, headings)])]
+    lines = ["\t".join([*CORE, *map(one_cell, headings)])]
     for number, row in enumerate(rows, start=1):
         core = (
             str(number),
@@ -84,7 +79,7 @@ def format_table(selections: Iterable[Selection], columns: Sequence[str] = ()) -
             f"{row.low_hz:.3f}",
             f"{row.high_hz:.3f}",
         )
-        cells = (_one_cell(row.annotations.get(heading, "")) for heading in headings)
+        cells = (one_cell(row.annotations.get(heading, "")) for heading in headings)
         lines.append("\t".join((*core, *cells)))
     return "\n".join(lines) + "\n"
 
@@ -97,7 +92,7 @@ def write_selections(
     What UTF-8 cannot say (a file name in another encoding) is written as ``\\udcff``.
     """
     with publishing(path) as partial:
-        partial.write_bytes(format_table(selections, columns).encode("utf-8", "backslashreplace"))
+        partial.write_bytes(to_bytes(format_table(selections, columns)))
 
 
 def read_selections(path: Path) -> list[Selection]:

@@ -1,0 +1,36 @@
+"""Text that fits into a cell of a table.
+
+In: names as people and file systems make them, with tabs, line breaks, quotes or bytes that are no UTF-8.
+Out: cells and lines that every reader splits in the same way.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+
+def one_cell(text: str) -> str:
+    """Return text for a tab-separated format without quoting (Raven, Audacity): blanks for breaks and tabs."""
+    # str.splitlines knows more line breaks (\x0b, \x85, \u2028 ...) than \n: readers that use it
+    # would see a new row.
+    return " ".join(text.replace("\t", " ").splitlines()).strip()
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    r"""Return a line of CSV (RFC 4180, but ``\n`` at its end).
+
+    A cell with a line break is quoted whatever kind of break it is: Python's writer leaves ``\r`` bare.
+    """
+    buffer = io.StringIO()
+    if any("\r" in cell for cell in cells):
+        csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
+    else:
+        csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+def to_bytes(text: str) -> bytes:
+    r"""Encode as UTF-8; what it cannot say (a file name in another encoding) becomes ``\udcff``."""
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,5 @@
+"""The small season of the explorer's tests."""
+
+from explorer.conftest import made, season
+
+__all__ = ["made", "season"]
