@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.schedulers.allocation import Allocation, allocation
+from dawnchorus.schedulers.allocation import Allocation, allocation, of_job
 from dawnchorus.schedulers.site import read_site
 
 from .conftest import REPOSITORY
@@ -29,10 +29,13 @@ def test_a_list_of_nodes_counts_each_once(tmp_path):
 
 
 def test_slurm_starts_by_itself_what_the_others_are_told_to():
-    found = allocation({"SLURM_JOB_NUM_NODES": "3", "SLURM_JOB_END_TIME": "12"})
-    assert (found.nodes, found.ends) == (3, 12.0)
-    assert found.on_each(2)[:3] == ["srun", "--overlap", "--nodes=2"]
-    assert allocation({"SLURM_NNODES": "2", "DAWNCHORUS_LAUNCH": "other"}).on_each(2) == ["other"]
+    found = allocation({"SLURM_JOB_ID": "3", "SLURM_JOB_END_TIME": "12"})
+    assert (found.nodes, found.ends) == (None, 12.0)
+    assert found.on_each(2)[:4] == ["srun", "--overlap", "--jobid=3", "--nodes=2"]
+    # Within a step, Slurm's variables tell of the step: of one node, say.
+    step = {"SLURM_JOB_ID": "3", "SLURM_JOB_NODELIST": "one", "SLURMD_NODENAME": "one", "HOME": "/"}
+    assert of_job(step) == {"SLURM_JOB_ID": "3", "HOME": "/"}
+    assert allocation({"SLURM_JOB_ID": "3", "DAWNCHORUS_LAUNCH": "other"}).on_each(2) == ["other"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import launch
 from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.results import Results
-from dawnchorus.schedulers.allocation import Allocation, allocation
+from dawnchorus.schedulers.allocation import Allocation, allocation, of_job
 
 STOP, LATER = "stop", "go-on-later"
 CARRIED = ("PATH", "PYTHONPATH", "OMP_NUM_THREADS", "NUMBA_CACHE_DIR")
@@ -121,7 +121,7 @@ def _free_port() -> int:
 
 @contextmanager
 def _started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    run = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+    run = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, env=of_job())
     try:
         yield run
     finally:

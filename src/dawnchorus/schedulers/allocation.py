@@ -20,8 +20,11 @@ ENDS = ("COBALT_ENDTIME", "SLURM_JOB_END_TIME")
 """Hold the moment at which the job's time is up, in seconds of the UNIX clock. PBS Pro tells none."""
 LAUNCH = "DAWNCHORUS_LAUNCH"
 """How a site starts a command once per node, with ``{nodes}`` and ``{nodefile}``; ``site.yaml`` sets it."""
-SRUN = "srun --overlap --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1"
+SRUN = "srun --overlap --jobid={job} --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1"
 """Slurm's own way; ``--overlap`` because Snakemake itself runs in a step of the job."""
+OF_JOB = ("SLURM_JOB_ID", "SLURM_CONF")
+"""What is true of the whole job; the rest of ``SLURM_*`` tells of the step that we are in, and would keep
+``srun`` on its one node."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,23 @@ class Allocation:
 
     Attributes
     ----------
-    nodes : int
+    nodes : int or None
+        None if only the launcher knows: within a step, where Snakemake runs, Slurm tells of the step alone.
     nodefile : Path or None
         Lists them; Slurm has none.
     ends : float or None
         When its time is up, in seconds of the UNIX clock.
     launch : str or None
         Starts a command once per node.
+    job : str or None
+        Slurm's number.
     """
 
-    nodes: int = 1
+    nodes: int | None = 1
     nodefile: Path | None = None
     ends: float | None = None
     launch: str | None = None
+    job: str | None = None
 
     def on_each(self, nodes: int) -> list[str]:
         """Return the words before a command that start it once on each of so many nodes.
@@ -52,7 +59,7 @@ class Allocation:
         DawnChorusError
             If there are fewer nodes, or nobody said how to start anything on another.
         """
-        if nodes > self.nodes:
+        if self.nodes is not None and nodes > self.nodes:
             raise DawnChorusError(
                 f"{nodes} nodes are wanted, and this job has {self.nodes}",
                 "nodes",
@@ -66,7 +73,7 @@ class Allocation:
             )
         try:
             return [
-                word.format(nodes=nodes, nodefile=self.nodefile)
+                word.format(nodes=nodes, nodefile=self.nodefile, job=self.job)
                 for word in shlex.split(self.launch)
             ]
         except (KeyError, IndexError, ValueError) as error:
@@ -84,7 +91,6 @@ def allocation(environment: Mapping[str, str] = os.environ) -> Allocation:
         If it names a list of nodes that cannot be read.
     """
     named = next((environment[name] for name in NODEFILES if environment.get(name)), None)
-    slurm = environment.get("SLURM_JOB_NUM_NODES") or environment.get("SLURM_NNODES")
     launch = environment.get(LAUNCH) or None
     if named is not None:
         nodefile = Path(named)
@@ -95,9 +101,18 @@ def allocation(environment: Mapping[str, str] = os.environ) -> Allocation:
                 f"the list of nodes cannot be read: {error.strerror}", nodefile
             ) from None
         return Allocation(max(1, len(hosts)), nodefile, _ends(environment), launch)
-    if slurm is not None and slurm.isdecimal():
-        return Allocation(int(slurm), None, _ends(environment), launch or SRUN)
+    if job := environment.get("SLURM_JOB_ID"):
+        return Allocation(None, None, _ends(environment), launch or SRUN, job)
     return Allocation(1, None, _ends(environment), launch)
+
+
+def of_job(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment without what Slurm says of the step we are in."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in OF_JOB or not name.startswith(("SLURM_", "SLURMD_", "SRUN_"))
+    }
 
 
 def _ends(environment: Mapping[str, str]) -> float | None:
