@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[1]
@@ -65,6 +66,38 @@ def test_an_environment_holds_what_its_jobs_need_at_the_pinned_versions(kind):
     held = dict(line.split("==") for line in pip)
     assert set(held) == KINDS[kind]
     assert held == {name: PINS[name] for name in held}
+
+
+def test_the_image_holds_the_same_and_nothing_of_its_own():
+    """Its versions come from constraints.txt, its Python is that of the environments."""
+    sections: dict[str, list[str]] = {"": []}
+    for line in (REPOSITORY / "envs" / "dawnchorus.def").read_text().splitlines():
+        if line.startswith("%"):
+            sections[line[1:]] = []
+        elif line.strip() and not line.strip().startswith("#"):
+            [*sections.values()][-1].append(line.strip())
+    header = dict(line.split(": ") for line in sections[""])
+    python = re.fullmatch(r"python:(\d+\.\d+)-slim-bookworm", header["From"])
+    assert python is not None
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python[1])
+    for kind in KINDS:
+        environment = yaml.safe_load((REPOSITORY / "envs" / f"{kind}.yaml").read_text())
+        assert f"python ={python[1]}" in environment["dependencies"]
+    # Everything that the build reads is there, at the place where pip looks for it.
+    copied = dict(line.split() for line in sections["files"])
+    for source, place in copied.items():
+        assert (REPOSITORY / source).exists(), source
+        assert place == f"/opt/dawnchorus/{source}"
+    for name in (PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "constraints.txt"):
+        assert name in copied
+    (install,) = [line for line in sections["post"] if "pip install" in line]
+    assert "--constraint constraints.txt" in install
+    extras = re.search(r"'\.\[([\w,]+)\]'", install)
+    assert extras is not None
+    assert set(extras[1].split(",")) <= set(EXTRAS)
+    assert KINDS["birdnet"] - KINDS["core"] == names(EXTRAS["birdnet"])
+    assert "birdnet" in extras[1].split(",")
+    assert "==" not in install
 
 
 def test_every_dependency_has_its_reason():

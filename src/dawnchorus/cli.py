@@ -227,14 +227,21 @@ def train(
     processes: Annotated[
         int, typer.Option("--processes", min=0, help="Processes of this node; 0: one per GPU.")
     ] = 0,
-    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines that train together.")] = 1,
+    nodes: Annotated[
+        int, typer.Option("--nodes", min=1, help="Machines of this job that train together.")
+    ] = 1,
     meet: Annotated[
-        str, typer.Option("--meet", help="HOST:PORT of one of the nodes, where all meet.")
+        str,
+        typer.Option(
+            "--meet", help="HOST:PORT of one of them, if you start this command on each yourself."
+        ),
     ] = "",
     time_limit: Annotated[
         float | None,
         typer.Option(
-            "--time-limit", min=0, help="Minutes of this job; it saves before they are up."
+            "--time-limit",
+            min=0,
+            help="Minutes of this job, if it ends no sooner; it saves before.",
         ),
     ] = None,
     show_recipe: Annotated[
@@ -248,7 +255,10 @@ def train(
 
     Example: dawnchorus train --experiment dino_vits16 --processes 8
     """
-    deadline = None if time_limit is None else time.time() + 60 * time_limit
+    from dawnchorus.schedulers.allocation import allocation
+
+    ends = [allocation().ends, None if time_limit is None else time.time() + 60 * time_limit]
+    deadline = min((end for end in ends if end is not None), default=None)
     settings, results = chosen_settings(config_files, overrides, handed)
     if show_recipe:
         from dawnchorus.learning.training_set import windows_drawn

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -602,35 +601,57 @@ def test_two_processes_from_stores_stop_when_asked_and_go_on(tmp_path):
     assert all(value.isfinite().all() for value in model.values())
 
 
+MPIRUN = """#!/bin/bash
+# mpirun -hostfile FILE -n N COMMAND: once per node, all of them here; the end of one that fails ends all.
+count=$4; shift 4
+for ((node = 0; node < count; node++)); do "$@" & done
+for ((node = 0; node < count; node++)); do
+    wait -n || { status=$?; kill $(jobs -p); exit $status; }
+done
+"""
+
+
 @pytest.mark.slow
-def test_two_nodes_meet_and_train_together(tmp_path):
-    """Two commands on this machine stand for two machines; one process learns what they learn."""
+def test_two_nodes_train_together_stop_when_asked_and_go_on(tmp_path):
+    """A job of two nodes, both on this machine; one process learns what they learn."""
     results = Results(tmp_path / "two")
     codes, _ = song_windows(40, 0, SHAPE["mels"], SHAPE["frames"])
     write_day(results, RecorderDay("AM01", "2021-05-24"), {4: 20, 5: 20}, codes=codes)
-    settings = settings_of(epochs=2, augmentation={"mix_probability": 0.0}, drop_path=0.0)
+    settings = settings_of(epochs=8, augmentation={"mix_probability": 0.0}, drop_path=0.0)
     training_set.sample(settings, results)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = (
-        "import sys; from pathlib import Path; from dawnchorus import config;"
-        "from dawnchorus.results import Results; from dawnchorus.learning.training import train;"
-        "from dawnchorus.learning.launch import Nodes;"
-        "train(config.load(handed=[sys.argv[1]]), Results(Path(sys.argv[2])), 'toy',"
-        f" device='cpu', processes=1, nodes=Nodes(2, '127.0.0.1:{port}'))"
-    )
-    command = [sys.executable, "-c", program, settings.model_dump_json(), str(results.root)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    both = [
-        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+    (tmp_path / "mpirun").write_text(MPIRUN)
+    (tmp_path / "mpirun").chmod(0o755)
+    (tmp_path / "nodes").write_text("thetagpu01\nthetagpu02\n")
+    command = [
+        *(sys.executable, "-m", "dawnchorus", "train", "--experiment", "toy", "--device", "cpu"),
+        *("--processes", "1", "--nodes", "2", "--settings", settings.model_dump_json()),
+        *("--set", f"results={results.root}"),
     ]
-    for node in both:
-        said = node.communicate(timeout=180)[1]
-        assert node.returncode == 0, said
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "COBALT_NODEFILE": str(tmp_path / "nodes"),
+        "COBALT_ENDTIME": str(int(time.time()) + 3600),
+        "DAWNCHORUS_LAUNCH": f"{tmp_path}/mpirun -hostfile {{nodefile}} -n {{nodes}}",
+    }
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    log = results.experiment("toy").log
+    process = start()
+    wait_for_steps(log, 5, process)
+    process.terminate()
+    said = process.communicate(timeout=180)[1]
+    assert process.returncode == interruption.GO_ON_LATER, said
+    assert 5 <= history.read(log)[-1]["step"] < 40
+    process = start()
+    said = process.communicate(timeout=180)[1]
+    assert process.returncode == 0, said
+    assert "going on at step" in said
+    assert not list(results.experiment("toy").root.glob(".nodes-*"))
     together, log = outcome(results.root)
-    assert [entry["step"] for entry in log] == list(range(1, 11))
+    assert [entry["step"] for entry in log] == list(range(1, 41))
     shutil.copytree(results.root, tmp_path / "one")
     shutil.rmtree(tmp_path / "one/toy")
     training.train(settings, Results(tmp_path / "one"), "toy", device="cpu")

@@ -1,4 +1,4 @@
-"""A real Slurm on one machine: munged, slurmctld and slurmd on loopback, everything in a temporary folder.
+"""A real Slurm on one machine: munged, slurmctld and two slurmd on loopback, everything in a temporary folder.
 
 It needs no systemd, no control groups and no database; Slurm believes in more cores, memory and GPUs than there
 are. Without ``slurmdbd`` there is no ``sacct``: finished jobs are asked of ``squeue``, which keeps them for an hour.
@@ -26,18 +26,17 @@ CONFIGURATION = """
 ClusterName=meadow
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={control_port}
-SlurmdPort={node_port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket={root}/munge.socket
 StateSaveLocation={root}/state
-SlurmdSpoolDir={root}/spool
+SlurmdSpoolDir={root}/spool.%n
 SlurmctldPidFile={root}/slurmctld.pid
-SlurmdPidFile={root}/slurmd.pid
+SlurmdPidFile={root}/slurmd.%n.pid
 SlurmctldLogFile={root}/slurmctld.log
-SlurmdLogFile={root}/slurmd.log
+SlurmdLogFile={root}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -54,9 +53,11 @@ KillWait=5
 # A busy machine is slow to start a job that asks for a minute.
 OverTimeLimit=10
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=64 RealMemory=500000 Gres=gpu:4
+NodeName={host} NodeAddr=127.0.0.1 Port={port} CPUs=64 RealMemory=500000 Gres=gpu:4
+NodeName=second NodeHostname={host} NodeAddr=127.0.0.1 Port={second_port} CPUs=64 RealMemory=500000
 PartitionName=days Nodes={host} Default=YES MaxTime=1-00:00:00
 PartitionName=gpus Nodes={host} MaxTime=1-00:00:00
+PartitionName=pair Nodes={host},second MaxTime=1-00:00:00
 """
 FIELDS = {
     "job": "%i", "state": "%T", "comment": "%k", "partition": "%P", "cpus": "%C", "memory": "%m",
@@ -100,9 +101,9 @@ class Slurm:
 
     def start(self) -> None:
         """Write the configuration and start all three; return when a job could run."""
-        control_port, node_port = _free_ports(2)
+        control_port, port, second_port = _free_ports(3)
         host = socket.gethostname().split(".")[0]
-        for folder in ("state", "spool", "bin"):
+        for folder in ("state", "bin"):
             (self.root / folder).mkdir()
         # The plugin takes SLURM_CONF away from the srun within a job.
         srun = self.root / "bin" / "srun"
@@ -112,7 +113,7 @@ class Slurm:
         (self.root / "slurm.conf").write_text(
             CONFIGURATION.format(
                 host=host, root=self.root, user=getpass.getuser(), control_port=control_port,
-                node_port=node_port,
+                port=port, second_port=second_port,
             )
         )  # fmt: skip
         for number in range(4):
@@ -128,9 +129,13 @@ class Slurm:
         )  # fmt: skip
         self.until((self.root / "munge.socket").exists, 10, "munged listens")
         self.start_controller()
-        self._launch("slurmd", "-D", "-N", host)
+        for node in (host, "second"):
+            (self.root / f"spool.{node}").mkdir()
+            self._launch("slurmd", "-D", "-N", node, name=f"slurmd.{node}")
         self.until(
-            lambda: self.call("sinfo", "-h", "-o", "%t").split() == ["idle"], 30, "a node is idle"
+            lambda: set(self.call("sinfo", "-h", "-o", "%t").split()) == {"idle"},
+            30,
+            "both nodes are idle",
         )
 
     def start_controller(self) -> None:
@@ -187,10 +192,10 @@ class Slurm:
         path = self.root / f"{name}.log"
         return path.read_text()[-2000:] if path.exists() else f"{name} wrote no log"
 
-    def _launch(self, name: str, *arguments: str) -> None:
-        program = _program(name)
+    def _launch(self, daemon: str, *arguments: str, name: str | None = None) -> None:
+        program = _program(daemon)
         assert program is not None
-        self._daemons[name] = subprocess.Popen(
+        self._daemons[name or daemon] = subprocess.Popen(
             [program, *arguments], env=os.environ | self.environment, cwd=self.root,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip

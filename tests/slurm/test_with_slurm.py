@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -158,6 +159,40 @@ def test_a_training_cut_three_times_learns_what_an_uninterrupted_one_does(whole,
     assert weights.keys() == again.keys()
     for name, tensor in weights.items():
         assert np.array_equal(tensor, again[name]), name
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_training_of_two_nodes_learns_what_one_does(whole, tmp_path):
+    season, submitter, _ = whole
+    other = season.copy_to(tmp_path / "season")
+    theirs = Results(other.results).experiment("one")
+    theirs.model.unlink()
+    shutil.rmtree(theirs.checkpoints)
+    experiment = yaml.safe_load((other.root / "config.yaml").read_text())["experiments"]["one"]
+    resources = {"nodes": 2, "gpus": 0, "threads": 1, "memory_mb": 3000, "runtime_minutes": 30}
+    other.configure(experiments={"one": experiment | {"resources": resources}})
+    pair = Submitter(
+        submitter.slurm, other.root, REPOSITORY / "Snakefile", {"DAWNCHORUS_PARTITION": "pair"}
+    )
+    running = pair.start(
+        str(theirs.model.relative_to(other.root)), "--configfile", "config.yaml", "--set-resources",
+        "train_experiment:tasks=2",
+    )  # fmt: skip
+    said = pair.finish(running)
+    log = other.results / "logs" / "train" / "one.log"
+    assert running.returncode == 0, said + log.read_text()
+    (job,) = pair.jobs()
+    assert pair.slurm.told(job["job"])["NumNodes"] == "2"
+    # Two halves of a batch, added up in another order; nothing else differs.
+    weights, again = (
+        load_file(Results(season.results).experiment("one").model),
+        load_file(theirs.model),
+    )
+    assert max(np.abs(weights[name] - again[name]).max() for name in weights) < 2e-4
+    history = [json.loads(line) for line in theirs.log.read_text().splitlines()]
+    assert [entry["step"] for entry in history] == [1, 2, 3, 4]
 
 
 @pytest.fixture

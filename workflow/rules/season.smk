@@ -10,7 +10,12 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 # The checkout's own package serves where none is installed (conda environments hold only libraries).
-SOURCE = Path(workflow.basedir).parent / "src"
+# The workflow may be called by the Snakefile at the top or by the one in workflow/.
+SOURCE = next(
+    top / "src"
+    for top in (Path(workflow.basedir), Path(workflow.basedir).parent)
+    if (top / "src" / "dawnchorus").is_dir()
+)
 if not any(Path(folder, "dawnchorus").is_dir() for folder in sys.path if folder):
     sys.path.append(str(SOURCE))
 
@@ -28,8 +33,8 @@ from dawnchorus.results import (
 )
 from dawnchorus.stub_run import stub_jobs
 
-# Under --software-deployment-method conda the command comes from the checkout.
-if "conda" in {
+# Environments and images hold the libraries; the command itself comes from the checkout.
+if {"conda", "apptainer"} & {
     str(method) for method in workflow.deployment_settings.deployment_method
 }:
     shell.prefix(
@@ -60,7 +65,9 @@ ON_CARDS = {indexed.day: indexed for indexed in CARDS.days}
 # A recorder-day whose recordings are all gone stays in the season, with nothing in it.
 DAYS = sorted(set(ON_CARDS) | set(RESULTS.days_with_receipts()))
 SECTIONS = [
-    key for key in type(SETTINGS).model_fields if key not in ("results", "experiments")
+    key
+    for key in type(SETTINGS).model_fields
+    if key not in ("results", "container", "experiments")
 ]
 EVALUATION_RECEIPT = RESULTS.evaluation / "evaluation.json"
 

@@ -19,7 +19,8 @@ rule train_experiment:
     resources:
         mem_mb=of_training("memory_mb"),
         runtime=of_training("runtime_minutes"),
-        gpu=of_training("gpus"),
+        nodes=of_training("nodes"),
+        gpu=of_training("all_gpus"),
         # Of one node; 0 is one per GPU. On a machine without: one per core trains fastest.
         processes=0,
     params:
@@ -27,5 +28,5 @@ rule train_experiment:
     shell:
         "dawnchorus train --settings {params.settings:q}"
         " --experiment {wildcards.experiment}"
-        " --processes {resources.processes}"
+        " --processes {resources.processes} --nodes {resources.nodes}"
         " --time-limit {resources.runtime} > {log:q} 2>&1"

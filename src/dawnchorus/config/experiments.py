@@ -201,13 +201,20 @@ class Vicreg(MethodSettings):
 class TrainingResources(Section):
     """What the workflow asks the scheduler for when it trains this experiment."""
 
+    nodes: Positive = 1
+    """Machines that train together; what follows is of each of them."""
     gpus: Annotated[int, Field(ge=0)] = 1
-    """GPUs of one node: one process on each."""
+    """One process on each."""
     threads: Positive = 16
     memory_mb: Positive = 24_000
     runtime_minutes: Positive = 720
     """Time limit of one job. A minute before it is up, the training saves and ends; it is started
     again and goes on."""
+
+    @property
+    def all_gpus(self) -> int:
+        """GPUs of all nodes."""
+        return self.nodes * self.gpus
 
 
 class Monitors(Section):

@@ -301,6 +301,9 @@ class Settings(Section):
 
     results: Path = Path("results")
     """Folder of everything that is made."""
+    container: Path | None = None
+    """Apptainer image that all jobs run in when Snakemake is called with `--sdm apptainer`
+    (``docs/environments.md``)."""
     audio: Audio = Audio()
     spectrogram: Spectrogram = Spectrogram()
     indices: Indices = Indices()

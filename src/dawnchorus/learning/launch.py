@@ -31,7 +31,7 @@ class Nodes:
     ----------
     count : int
     meeting : str
-        ``HOST:PORT`` of one of them, where all find each other; needed for more than one.
+        ``HOST:PORT`` of one of them, where all find each other.
     """
 
     count: int = 1
@@ -49,10 +49,13 @@ def torchrun(
     processes: int,
     nodes: Nodes = ONE_NODE,
     deadline: float | None = None,
+    stop: Path | None = None,
 ) -> None:
     """Run :mod:`dawnchorus.learning.worker` in ``processes`` processes and wait for them.
 
     With several nodes this is called on each; they meet before anything starts.
+
+    Asked to stop - by SIGTERM, or because the file ``stop`` appears - they save and end.
 
     The cores are shared out: every process computes with its part of ``OMP_NUM_THREADS`` (or of the
     cores this process may use).
@@ -94,8 +97,8 @@ def torchrun(
             "OMP_NUM_THREADS": str(max(1, cores // processes)),
             ENDING: str(ending),
         }
-        status = _wait(subprocess.Popen(command, env=environment), watch)
-        if watch.asked or ending.exists():
+        status = _wait(subprocess.Popen(command, env=environment), watch, stop)
+        if watch.asked or (stop is not None and stop.exists()) or ending.exists():
             raise GoOnLater
     if status != 0:
         raise DawnChorusError(
@@ -105,15 +108,16 @@ def torchrun(
         )
 
 
-def _wait(run: subprocess.Popen[bytes], watch: Watch) -> int:
-    """Wait for the processes; hand SIGTERM on to them, once."""
+def _wait(run: subprocess.Popen[bytes], watch: Watch, stop: Path | None) -> int:
+    """Wait for the processes; hand a request to stop on to them, once."""
     handed_on = False
     try:
         while True:
             try:
                 return run.wait(timeout=SECONDS_BETWEEN_LOOKS)
             except subprocess.TimeoutExpired:
-                if watch.asked and not handed_on:
+                asked = watch.asked or (stop is not None and stop.exists())
+                if asked and not handed_on:
                     run.terminate()
                     handed_on = True
     finally:

@@ -45,6 +45,7 @@ from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.monitors import Monitors
+from dawnchorus.learning.nodes import train_on_nodes
 from dawnchorus.learning.plan import Plan, dimension, plan
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.scale import Scale, sample_rows
@@ -84,7 +85,8 @@ def train(
         Processes on this machine; 0 is one per GPU. More than one are started with torchrun; under
         torchrun already (``RANK`` is set), this process joins the others and the number is theirs.
     nodes : Nodes
-        The machines that train together, if there are several.
+        The machines that train together, if there are several. Without a meeting point this process
+        starts the training on each of them, as the scheduler's job around it allows.
     deadline : float, optional
         When the job's time is up, in seconds of the UNIX clock.
 
@@ -107,7 +109,10 @@ def train(
     if processes * nodes.count > 1 and not under_torchrun():
         course = plan(settings, results, experiment, processes * nodes.count)
         _heed_collapse(course, results)
-        launch.torchrun(settings, results, experiment, device, processes, nodes, deadline)
+        if nodes.count > 1 and not nodes.meeting:
+            train_on_nodes(settings, results, experiment, device, processes, nodes.count, deadline)
+        else:
+            launch.torchrun(settings, results, experiment, device, processes, nodes, deadline)
         return _summary(course)
     with joined(device) as ranks, torch.random.fork_rng():
         course = plan(settings, results, experiment, ranks.world)

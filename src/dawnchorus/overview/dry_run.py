@@ -199,7 +199,7 @@ def _amounts(costs: Sequence[Cost]) -> str:
 
 
 def _node_hours(plan: Plan, costs: Sequence[tuple[PlannedJob, Cost | None]]) -> str:
-    """Sum of what the submissions take by the clock, each on a node of its own; members of a packed
+    """Sum of what the submissions take by the clock, each on nodes of its own; members of a packed
     submission run side by side as far as the node's cores go."""
     if not plan.remote:
         return ""
@@ -211,7 +211,8 @@ def _node_hours(plan: Plan, costs: Sequence[tuple[PlannedJob, Cost | None]]) -> 
     for found in members.values():
         beside = max(1, plan.cores // max(job.threads for job, _ in found))
         layers = math.ceil(len(found) / beside)
-        seconds += layers * sum(cost.seconds for _, cost in found) / len(found)
+        nodes = max(job.nodes for job, _ in found)
+        seconds += nodes * layers * sum(cost.seconds for _, cost in found) / len(found)
     return f", {seconds / 3600:,.1f} node-hours on nodes of {counted(plan.cores, 'core')}"
 
 

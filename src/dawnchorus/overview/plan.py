@@ -45,6 +45,8 @@ class PlannedJob:
     code_changed: bool = False
     software_changed: bool = False
     threads: int = 1
+    nodes: int = 1
+    """Machines that it takes for itself; members of a packed job share one."""
     submission: int | None = None
     """Jobs of the same number go to the scheduler together; None: where Snakemake runs."""
 

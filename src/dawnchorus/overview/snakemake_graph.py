@@ -111,6 +111,7 @@ def _planned(
         code_changed=bool(reason.code_changed),
         software_changed=bool(reason.software_stack_changed),
         threads=int(job.threads),
+        nodes=1 if job.group is not None else int(job.resources.get("nodes") or 1),
         submission=submission,
     )
 
