@@ -26,6 +26,7 @@ from dawnchorus.cli_options import (
     Handed,
     LocalDate,
     Overrides,
+    Processes,
     RecorderName,
     Workers,
     chosen_days,
@@ -224,9 +225,7 @@ def train(
     overrides: Overrides = None,
     handed: Handed = None,
     device: Device = "auto",
-    processes: Annotated[
-        int, typer.Option("--processes", min=0, help="Processes of this node; 0: one per GPU.")
-    ] = 0,
+    processes: Processes = 0,
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines that train together.")] = 1,
     meet: Annotated[
         str, typer.Option("--meet", help="HOST:PORT of one of the nodes, where all meet.")
@@ -243,6 +242,8 @@ def train(
 ) -> None:
     """Train one experiment's backbone; goes on from its last checkpoint.
 
+    An encoder that is not trained (method untrained, statistics, pca, birdnet, weights) is prepared.
+
     Exit status 75 means that it was asked to stop, or its time was nearly up; it has saved and
     wants to go on later: give the same command again.
 
@@ -256,6 +257,12 @@ def train(
         recipe = config.resolve(settings.experiment(experiment), windows_drawn(settings, results))
         for key, entry in recipe.table().items():
             typer.echo(f"{key}\t{json.dumps(entry['value'])}\t{entry['from']}")
+        return
+
+    if settings.experiment(experiment).prepared:
+        from dawnchorus.learning.prepare import prepare
+
+        say_receipt("prepare", prepare(settings, results, experiment))
         return
 
     from dawnchorus.learning.launch import Nodes
@@ -282,8 +289,11 @@ def embed(
     handed: Handed = None,
     device: Device = "auto",
     workers: Workers = 1,
+    processes: Processes = 1,
 ) -> None:
-    """Embed every window of one recorder-day.
+    """Embed every window of one recorder-day; goes on from what is done of it.
+
+    The same command on several nodes at once shares the recorder-day among them.
 
     Example: dawnchorus embed --experiment dino_vits16 --recorder SM01 --date 2021-05-24
     """
@@ -291,7 +301,9 @@ def embed(
 
     settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
-    receipt = embed_day(settings, results, experiment, day, device=device, workers=workers)
+    receipt = embed_day(
+        settings, results, experiment, day, device=device, workers=workers, processes=processes
+    )
     say_receipt(f"embed {experiment} {day}", receipt)
 
 

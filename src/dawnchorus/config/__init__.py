@@ -3,6 +3,7 @@
 In: YAML files and overrides, or the JSON that a rule hands to its command. Out: :class:`Settings`.
 """
 
+from dawnchorus.config.encoders import CHOSEN_LATER, PREPARED, Pca, Pooling, Tokens, Weights
 from dawnchorus.config.experiments import (
     PACE,
     Augmentation,
@@ -11,7 +12,6 @@ from dawnchorus.config.experiments import (
     Input,
     Patch,
     Photographic,
-    Pooling,
     TrainingResources,
     Vicreg,
     sides,
@@ -37,7 +37,9 @@ from dawnchorus.config.sections import (
 )
 
 __all__ = [
+    "CHOSEN_LATER",
     "PACE",
+    "PREPARED",
     "RESERVED_NAMES",
     "Attention",
     "Audio",
@@ -52,6 +54,7 @@ __all__ = [
     "Indices",
     "Input",
     "Patch",
+    "Pca",
     "Photographic",
     "Pooling",
     "Projection",
@@ -59,9 +62,11 @@ __all__ = [
     "Section",
     "Settings",
     "Spectrogram",
+    "Tokens",
     "TrainingResources",
     "TrainingSet",
     "Vicreg",
+    "Weights",
     "as_written",
     "load",
     "read_values",
