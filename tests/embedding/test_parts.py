@@ -99,9 +99,7 @@ def test_shared_by_independent_commands(made, monkeypatch: pytest.MonkeyPatch) -
     receipts: list[dict] = []
 
     def command() -> None:
-        receipts.append(
-            embed_day(season.settings, season.results, EXPERIMENT, DAY, device="cpu")
-        )
+        receipts.append(embed_day(season.settings, season.results, EXPERIMENT, DAY, device="cpu"))
 
     threads = [threading.Thread(target=command) for _ in range(3)]
     for thread in threads:
@@ -119,9 +117,7 @@ def test_parts_of_other_inputs_are_not_taken(made) -> None:
     path = season.paths.embeddings(DAY)
 
     def parts(**made_from: object) -> Parts:
-        return Parts(
-            path, made_from, windows=10, part_windows=4, dimension=2, kept="float16"
-        )
+        return Parts(path, made_from, windows=10, part_windows=4, dimension=2, kept="float16")
 
     one, other = parts(model="a"), parts(model="b")
     assert (one.begin(), other.begin(), len(one)) == (0, 0, 3)

@@ -38,8 +38,8 @@ READ_WINDOWS = 1024
 """Windows read at a time at least: a spectrogram store's shard, so that its index is read once."""
 
 PASS_WINDOWS = 16
-"""Windows per forward pass on a CPU at most: more do not fit its caches and are slower, and the last
-batch of a recorder-day is filled up to whole passes (``benchmarks/embedding.py``)."""
+"""Windows per forward pass on a CPU at most: more do not fit its caches and are slower; the cores share
+even a short recorder-day; and little is filled up at its end (``benchmarks/embedding.py``)."""
 
 Precision = Literal["fp32", "bf16"]
 Block = TypeVar("Block")
@@ -112,8 +112,7 @@ class FullPasses(ABC):
     def __init__(self, *, batch_size: int, device: torch.device, precision: Precision) -> None:
         self.device = device
         self.precision = precision_on(device, precision)
-        self._batch_size = batch_size
-        self._pass = batch_size if device.type == "cuda" else min(batch_size, PASS_WINDOWS)
+        self._batch_size = batch_size if device.type == "cuda" else min(batch_size, PASS_WINDOWS)
 
     @property
     @abstractmethod
@@ -130,7 +129,7 @@ class FullPasses(ABC):
 
     @property
     def batch_size(self) -> int:
-        """Most windows that :meth:`encode` takes."""
+        """Windows per forward pass, and the most that :meth:`encode` takes."""
         return self._batch_size
 
     def encode(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -138,16 +137,8 @@ class FullPasses(ABC):
         windows = len(codes)
         if not 0 < windows <= self._batch_size:
             raise ValueError(f"{windows} windows for a batch of {self._batch_size}")
-        found = [
-            self._passed(codes[first : first + self._pass])
-            for first in range(0, windows, self._pass)
-        ]
-        return found[0] if len(found) == 1 else np.concatenate(found)
-
-    def _passed(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        windows = len(codes)
-        if windows < self._pass:
-            whole = np.zeros((self._pass, *codes.shape[1:]), dtype=np.uint8)
+        if windows < self._batch_size:
+            whole = np.zeros((self._batch_size, *codes.shape[1:]), dtype=np.uint8)
             whole[:windows] = codes
             codes = whole
         given = torch.from_numpy(np.ascontiguousarray(codes)).to(self.device)

@@ -221,9 +221,9 @@ class BirdNetVectors:
         self.batch_size, self.dimension = batch_size, store.dimension
         self._store, self._rows = store, rows
 
-    def encode(self, windows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return (n, dimension) for numbers of windows (n,)."""
-        rows = self._rows[windows]
+    def encode(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """Return (n, dimension); what stands for codes here are the numbers of windows (n,)."""
+        rows = self._rows[codes]
         found = np.zeros((len(rows), self.dimension), dtype=np.float32)
         found[rows >= 0] = self._store.take(rows[rows >= 0])
         return found

@@ -262,30 +262,35 @@ def token_grid(
             return None, module.forward_features(x).permute(0, 2, 3, 1)
         _check_layer(layer, RESIDUAL_STAGES, "the network")
         # timm counts what comes before the first stage as 0.
-        (found,) = module.forward_intermediates(
-            x, indices=[layer], stop_early=True, intermediates_only=True
+        (stage,) = cast(
+            list[Tensor],
+            module.forward_intermediates(
+                x, indices=[layer], stop_early=True, intermediates_only=True
+            ),
         )
-        return None, found.permute(0, 2, 3, 1)
+        return None, stage.permute(0, 2, 3, 1)
     depth = len(module.blocks)
     _check_layer(layer, depth, "the network")
+    prefix: Tensor | None
     if layer is None or layer == depth:
         found = module.forward_features(x)
-        prefix, patches = (
-            found[:, : module.num_prefix_tokens],
-            found[:, module.num_prefix_tokens :],
-        )
+        prefix = found[:, : module.num_prefix_tokens]
+        patches = found[:, module.num_prefix_tokens :]
     else:
-        # Without the class token timm returns the patches alone.
-        (found,) = module.forward_intermediates(
-            x,
-            indices=[layer - 1],
-            return_prefix_tokens=True,
-            norm=True,
-            stop_early=True,
-            output_fmt="NLC",
-            intermediates_only=True,
+        # Without prefix tokens timm returns the patches alone.
+        (taken,) = cast(
+            list[Any],
+            module.forward_intermediates(
+                x,
+                indices=[layer - 1],
+                return_prefix_tokens=True,
+                norm=True,
+                stop_early=True,
+                output_fmt="NLC",
+                intermediates_only=True,
+            ),
         )
-        patches, prefix = found if isinstance(found, tuple) else (found, None)
+        patches, prefix = taken if isinstance(taken, tuple) else (taken, None)
     rows_columns = module.patch_embed.dynamic_feat_size(tuple(x.shape[-2:]))
     grid = patches.unflatten(1, rows_columns)
     return (prefix[:, 0] if prefix is not None and module.has_class_token else None), grid

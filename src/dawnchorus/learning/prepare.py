@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dawnchorus import __version__
 from dawnchorus.birdnet.model import EMBEDDING_DIMENSION, LICENCE
-from dawnchorus.config import CHOSEN_LATER, PACE, Experiment, Settings
+from dawnchorus.config import CHOSEN_LATER, PACE, Experiment, Input, Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import backbone, images, own_weights, training_set
 from dawnchorus.learning.frozen import FrozenSet
@@ -100,11 +100,13 @@ def _codes(frozen: FrozenSet, rows: NDArray[np.int64]) -> Iterator[NDArray[np.ui
             done(len(part))
 
 
-def _scale(frozen: FrozenSet, seen: str) -> Scale:
+def _scale(frozen: FrozenSet, seen: Input) -> Scale:
     """Mean and deviation of the training set, as a training measures them."""
     rows = sample_rows(frozen.table.height)
-    count = sum(counted(codes, seen) for codes in _codes(frozen, rows))  # type: ignore[arg-type]
-    return of_counts(np.asarray(count), frozen.db_min, frozen.db_step, seen)  # type: ignore[arg-type]
+    count = np.zeros((), dtype=np.int64)
+    for codes in _codes(frozen, rows):
+        count = count + counted(codes, seen)
+    return of_counts(count, frozen.db_min, frozen.db_step, seen)
 
 
 def _untrained(wanted: Experiment, frozen: FrozenSet, paths: ExperimentResults) -> int:

@@ -75,7 +75,7 @@ def save_prepared(
     path: Path, arrays: Mapping[str, NDArray[Any]], metadata: PreparedMetadata
 ) -> None:
     """Write what an encoder has fitted; the same bytes for the same content."""
-    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(arrays.items())}
+    tensors = {name: np.array(value, order="C") for name, value in sorted(arrays.items())}
     text = json.dumps(asdict(metadata), sort_keys=True)
     with publishing(path) as partial:
         save_file(tensors, partial, metadata={METADATA_KEY: text})
