@@ -7,7 +7,7 @@ method that does not train makes use of.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -99,3 +99,30 @@ class Weights(MethodSettings):
         if self.decibels is not None and self.mean is None:
             raise ValueError("decibels: only together with mean and std")
         return self
+
+
+def check_uses_all(experiment: Any) -> None:
+    """See that an experiment that is not trained is given nothing that its method would not use.
+
+    Parameters
+    ----------
+    experiment : Experiment
+
+    Raises
+    ------
+    ValueError
+        Naming the first such key.
+    """
+    method = experiment.method
+    used = {"method", "resources", "embedding", method, *PREPARED[method]}
+    if method not in OF_TOKENS:
+        used.discard("embedding")
+    for name, field in type(experiment).model_fields.items():
+        if name not in used and getattr(experiment, name) != field.default:
+            raise ValueError(
+                f"{name}: the method is {method}, this would not be used; leave it out"
+            )
+    if method in ("statistics", "pca") and experiment.input == "level+contrast":
+        raise ValueError(f"input: {method} takes level or contrast")
+    if method == "weights" and not (experiment.weights.network and experiment.weights.file):
+        raise ValueError("weights: needs network (timm's name) and file (safetensors)")

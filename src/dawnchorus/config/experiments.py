@@ -20,6 +20,7 @@ from dawnchorus.config.encoders import (
     Pooling,
     Tokens,
     Weights,
+    check_uses_all,
 )
 from dawnchorus.config.section import Positive, Section, Share
 
@@ -347,7 +348,7 @@ class Experiment(Section):
             if another and section != type(section)():
                 raise ValueError(f"{name}: the method is {self.method}, these would not be used")
         if self.prepared:
-            self._uses_all()
+            check_uses_all(self)
         if self.embedding != Tokens() and self.whitening is not None:
             raise ValueError(
                 "embedding: the whitening is learned for the training's own pooling; leave out one of them"
@@ -367,21 +368,6 @@ class Experiment(Section):
                         "let it end at 1.0"
                     )
         return self
-
-    def _uses_all(self) -> None:
-        """See that a method that does not train is given nothing that it would not use."""
-        used = {"method", "resources", "embedding", self.method, *PREPARED[self.method]}
-        for name, field in type(self).model_fields.items():
-            unused = name not in used and getattr(self, name) != field.default
-            no_tokens = name == "embedding" and self.method not in OF_TOKENS
-            if unused or (no_tokens and self.embedding != Tokens()):
-                raise ValueError(
-                    f"{name}: the method is {self.method}, this would not be used; leave it out"
-                )
-        if self.method in ("statistics", "pca") and self.input == "level+contrast":
-            raise ValueError(f"input: {self.method} takes level or contrast")
-        if self.method == "weights" and not (self.weights.network and self.weights.file):
-            raise ValueError("weights: needs network (timm's name) and file (safetensors)")
 
     @property
     def prepared(self) -> bool:
