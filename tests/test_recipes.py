@@ -147,3 +147,9 @@ def test_the_command_prints_each_setting_with_its_reason(tmp_path):
     lines = dict(line.split("\t", 1) for line in run.stdout.splitlines())
     assert lines["epochs"] == "9.0\tthe configuration"
     assert lines["dino.out_dim"].startswith("32768\trecipe for 230,000 windows: ")
+
+
+def test_an_encoder_that_is_not_trained_has_only_what_it_uses():
+    table = recipes.resolve(experiment(method="pca", pca={"components": 3}), 1000).table()
+    keys = {key for key in table if not key.startswith("resources.")}
+    assert keys == {"method", "input", "seed", "pca.components", "pca.windows"}

@@ -240,9 +240,7 @@ def train(
         bool, typer.Option("--show-recipe", help="Print every setting and where it comes from.")
     ] = False,
 ) -> None:
-    """Train one experiment's backbone; goes on from its last checkpoint.
-
-    An encoder that is not trained (method untrained, statistics, pca, birdnet, weights) is prepared.
+    """Train one experiment's backbone (or prepare one that is not trained); goes on from its last checkpoint.
 
     Exit status 75 means that it was asked to stop, or its time was nearly up; it has saved and
     wants to go on later: give the same command again.
@@ -291,9 +289,7 @@ def embed(
     workers: Workers = 1,
     processes: Processes = 1,
 ) -> None:
-    """Embed every window of one recorder-day; goes on from what is done of it.
-
-    The same command on several nodes at once shares the recorder-day among them.
+    """Embed every window of one recorder-day; goes on from what is done, shares it with other nodes.
 
     Example: dawnchorus embed --experiment dino_vits16 --recorder SM01 --date 2021-05-24
     """

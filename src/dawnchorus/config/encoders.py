@@ -101,6 +101,12 @@ class Weights(MethodSettings):
         return self
 
 
+def used_keys(method: str) -> set[str]:
+    """Return the keys of an experiment that a method uses which does not train."""
+    tokens = {"embedding"} if method in OF_TOKENS else set()
+    return {"method", "resources", method, *tokens, *PREPARED[method]}
+
+
 def check_uses_all(experiment: Any) -> None:
     """See that an experiment that is not trained is given nothing that its method would not use.
 
@@ -114,9 +120,7 @@ def check_uses_all(experiment: Any) -> None:
         Naming the first such key.
     """
     method = experiment.method
-    used = {"method", "resources", "embedding", method, *PREPARED[method]}
-    if method not in OF_TOKENS:
-        used.discard("embedding")
+    used = used_keys(method)
     for name, field in type(experiment).model_fields.items():
         if name not in used and getattr(experiment, name) != field.default:
             raise ValueError(

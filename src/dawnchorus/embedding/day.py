@@ -248,7 +248,7 @@ class _Work:
                 **self.inputs,
                 "precision": self.opened.precision,
                 "batch_size": encoder.batch_size,
-                "processor": getattr(getattr(encoder, "device", None), "type", "cpu"),
+                "processor": getattr(encoder, "processor", "cpu"),
                 "version": __version__,
             },
             windows=len(self.store),

@@ -115,6 +115,12 @@ class FullPasses(ABC):
         self._batch_size = batch_size if device.type == "cuda" else min(batch_size, PASS_WINDOWS)
 
     @property
+    def processor(self) -> str:
+        """What kind of processor it runs on; another rounds in the last digit."""
+        on_gpu = self.device.type == "cuda"
+        return torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
+
+    @property
     @abstractmethod
     def dimension(self) -> int:
         """Length of a vector."""
