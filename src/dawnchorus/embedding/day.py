@@ -136,6 +136,11 @@ def embed_day(
         return standing
 
     # Only now the heavy part: a recorder-day that is done answers at once.
+    if device == "cuda" and processes != 1:
+        from dawnchorus.embedding.encoder import device_named
+
+        device_named(device)  # says if there is none
+        device = "auto"  # each takes a GPU of its own
     work.open(device)
     while True:
         with one_at_a_time(work.path):

@@ -80,44 +80,69 @@ def opened(
         If the model file is missing or damaged, the network has no such layer or pooling, or
         BirdNET's embeddings are missing.
     """
+    metadata = read_metadata(results.experiment(experiment).model)
+    if isinstance(metadata, PreparedMetadata) and metadata.method == "birdnet":
+        found = birdnet_rows(settings, results, day, store)
+        vectors = VectorStore.open(results.birdnet_embeddings(day))
+        heard = BirdNetVectors(vectors, found, settings.embedding.batch_size)
+        attributes = {
+            "method": metadata.method,
+            "training_set": metadata.training_set,
+            "licence": metadata.parameters["licence"],
+        }
+        return Opened(heard, np.arange, "", "fp32", attributes, int((found < 0).sum()))
+    encoder, attributes = of_codes(settings, results, experiment, device=device)
+    precision: Precision = getattr(encoder, "precision", "fp32")
+    return Opened(encoder, store.codes, metadata.spectrograms, precision, attributes)
+
+
+def of_codes(
+    settings: Settings, results: Results, experiment: str, *, device: str = "auto"
+) -> tuple[Encoder, dict[str, Any]]:
+    """Open an experiment's encoder for windows of any origin, an uploaded clip's say.
+
+    Returns
+    -------
+    encoder : Encoder
+    attributes : dict
+        What a store says of how its vectors came about.
+
+    Raises
+    ------
+    DawnChorusError
+        If the model file is missing or damaged, the network has no such layer or pooling, or the
+        vectors are BirdNET's, which are there only of the windows that the step birdnet has heard.
+    """
     path, size = results.experiment(experiment).model, settings.embedding.batch_size
     tokens, metadata = settings.experiment(experiment).embedding, read_metadata(path)
+    precision = settings.embedding.precision
     if not isinstance(metadata, PreparedMetadata):
         network = Network.load(
-            path,
-            batch_size=size,
-            device=device,
-            precision=settings.embedding.precision,
-            tokens=tokens,
+            path, batch_size=size, device=device, precision=precision, tokens=tokens
         )
-        attributes = network.attributes
-        return Opened(network, store.codes, metadata.spectrograms, network.precision, attributes)
+        return network, network.attributes
     attributes = {"method": metadata.method, "training_set": metadata.training_set}
-    if metadata.method == "birdnet":
-        found = birdnet_rows(settings, results, day, store)
-        heard = BirdNetVectors(VectorStore.open(results.birdnet_embeddings(day)), found, size)
-        attributes["licence"] = metadata.parameters["licence"]
-        without = int((found < 0).sum())
-        return Opened(heard, np.arange, "", "fp32", attributes, without)
-    encoder: FullPasses | Statistics
     if metadata.method == "weights":
-        encoder = OwnWeights(
+        own = OwnWeights(
             path,
             metadata,
             tokens,
             batch_size=size,
             device=device_named(device),
-            precision=settings.embedding.precision,
+            precision=precision,
         )
-        attributes |= {"backbone": metadata.parameters["network"], "pooling": encoder.pooling}
-        if tokens.layer is not None:
-            attributes["layer"] = tokens.layer
-        precision = encoder.precision
-    else:
-        kind = Statistics if metadata.method == "statistics" else Components
-        encoder, precision = kind(load_arrays(path), metadata, size), "fp32"
-        attributes["input"] = metadata.parameters["input"]
-    return Opened(encoder, store.codes, metadata.spectrograms, precision, attributes)
+        attributes |= {"backbone": metadata.parameters["network"], "pooling": own.pooling}
+        layer = {} if tokens.layer is None else {"layer": tokens.layer}
+        return own, {**attributes, **layer}
+    if metadata.method == "birdnet":
+        raise DawnChorusError(
+            "its vectors are BirdNET's, and are there only of windows that BirdNET has heard",
+            path,
+            "choose another experiment",
+        )
+    attributes["input"] = metadata.parameters["input"]
+    kind = Statistics if metadata.method == "statistics" else Components
+    return kind(load_arrays(path), metadata, size), attributes
 
 
 def computes_on_device(path: Path) -> bool:

@@ -204,8 +204,6 @@ class Parts:
             whole = content[:DIGEST_BYTES] == xxhash.xxh3_128_digest(content[DIGEST_BYTES:])
         if whole:
             self._whole.add(part)
-        else:
-            path.unlink(missing_ok=True)
         return whole
 
     def _read(self, part: int) -> NDArray[np.floating]:
