@@ -88,7 +88,8 @@ def test_the_configuration_stands_above_the_recipe_and_every_source_is_named():
     assert table["dino.teacher_momentum"]["from"].startswith("recipe for 1,000 windows: ")
     assert table["seed"]["from"] == "the default at every size"
     every = dict(recipes._leaves(recipe.experiment.model_dump(mode="json")))
-    assert set(table) == {key for key in every if not key.startswith("vicreg.")}
+    others = ("vicreg.", "pca.", "weights.")
+    assert set(table) == {key for key in every if not key.startswith(others)}
 
 
 def test_a_named_size_is_taken_whatever_there_is_and_none_takes_nothing():
@@ -146,3 +147,9 @@ def test_the_command_prints_each_setting_with_its_reason(tmp_path):
     lines = dict(line.split("\t", 1) for line in run.stdout.splitlines())
     assert lines["epochs"] == "9.0\tthe configuration"
     assert lines["dino.out_dim"].startswith("32768\trecipe for 230,000 windows: ")
+
+
+def test_an_encoder_that_is_not_trained_has_only_what_it_uses():
+    table = recipes.resolve(experiment(method="pca", pca={"components": 3}), 1000).table()
+    keys = {key for key in table if not key.startswith("resources.")}
+    assert keys == {"method", "input", "seed", "pca.components", "pca.windows"}

@@ -85,6 +85,35 @@ def test_bytes_do_not_depend_on_the_blocks(tmp_path: Path, monkeypatch) -> None:
     np.testing.assert_array_equal(VectorStore.open(tmp_path / "97.zarr").read(), values)
 
 
+def test_half_precision(tmp_path: Path) -> None:
+    """Half the bytes, rounded once to the nearest, read as float32; another digest."""
+    values, where = rows(700), table(700)
+    paths = {kept: tmp_path / f"{kept}.zarr" for kept in ("float32", "float16")}
+    digests = [
+        write_vectors(
+            path, blocks(values, 64), dimension=5, windows=where, attributes={}, kept=kept
+        )
+        for kept, path in paths.items()
+    ]
+    assert digests[0] != digests[1]
+    store = VectorStore.open(paths["float16"])
+    assert store.kept == "float16"
+    assert store.read().dtype == store.take([1]).dtype == np.float32
+    np.testing.assert_array_equal(store.read(), values.astype(np.float16))
+    np.testing.assert_array_equal(store.take([650, 3]), values.astype(np.float16)[[650, 3]])
+    assert np.abs(store.read() / values - 1).max() < 2**-11
+    size = [len(files(path)["embedding/c/0/0"]) for path in paths.values()]
+    assert size[1] < 0.51 * size[0]
+    with xarray.open_zarr(paths["float16"]) as data:
+        assert data["embedding"].dtype == np.float16
+    values[600, 2] = -7e4
+    with pytest.raises(DawnChorusError, match=r"7e\+04.*65,504.*embedding.store to float32"):
+        write_vectors(
+            paths["float16"], [values], dimension=5, windows=where, attributes={}, kept="float16"
+        )
+    np.testing.assert_array_equal(VectorStore.open(paths["float16"]).offset, where.offset)
+
+
 def test_digest_follows_vectors_windows_and_order(tmp_path: Path) -> None:
     values, where = rows(20), table(20)
 

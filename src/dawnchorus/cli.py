@@ -26,6 +26,7 @@ from dawnchorus.cli_options import (
     Handed,
     LocalDate,
     Overrides,
+    Processes,
     RecorderName,
     Workers,
     chosen_days,
@@ -224,9 +225,7 @@ def train(
     overrides: Overrides = None,
     handed: Handed = None,
     device: Device = "auto",
-    processes: Annotated[
-        int, typer.Option("--processes", min=0, help="Processes of this node; 0: one per GPU.")
-    ] = 0,
+    processes: Processes = 0,
     nodes: Annotated[
         int, typer.Option("--nodes", min=1, help="Machines of this job that train together.")
     ] = 1,
@@ -248,7 +247,7 @@ def train(
         bool, typer.Option("--show-recipe", help="Print every setting and where it comes from.")
     ] = False,
 ) -> None:
-    """Train one experiment's backbone; goes on from its last checkpoint.
+    """Train one experiment's backbone (or prepare one that is not trained); goes on from its last checkpoint.
 
     Exit status 75 means that it was asked to stop, or its time was nearly up; it has saved and
     wants to go on later: give the same command again.
@@ -266,6 +265,12 @@ def train(
         recipe = config.resolve(settings.experiment(experiment), windows_drawn(settings, results))
         for key, entry in recipe.table().items():
             typer.echo(f"{key}\t{json.dumps(entry['value'])}\t{entry['from']}")
+        return
+
+    if settings.experiment(experiment).prepared:
+        from dawnchorus.learning.prepare import prepare
+
+        say_receipt("prepare", prepare(settings, results, experiment))
         return
 
     from dawnchorus.learning.launch import Nodes
@@ -292,8 +297,9 @@ def embed(
     handed: Handed = None,
     device: Device = "auto",
     workers: Workers = 1,
+    processes: Processes = 1,
 ) -> None:
-    """Embed every window of one recorder-day.
+    """Embed every window of one recorder-day; goes on from what is done, shares it with other nodes.
 
     Example: dawnchorus embed --experiment dino_vits16 --recorder SM01 --date 2021-05-24
     """
@@ -301,7 +307,9 @@ def embed(
 
     settings, results = chosen_settings(config_files, overrides, handed)
     day = RecorderDay(recorder, date)
-    receipt = embed_day(settings, results, experiment, day, device=device, workers=workers)
+    receipt = embed_day(
+        settings, results, experiment, day, device=device, workers=workers, processes=processes
+    )
     say_receipt(f"embed {experiment} {day}", receipt)
 
 

@@ -39,6 +39,9 @@ ExperimentName = Annotated[str, typer.Option("--experiment", "-e", help="Name in
 Workers = Annotated[
     int, typer.Option("--workers", min=1, help="Processes or threads; the result is the same.")
 ]
+Processes = Annotated[
+    int, typer.Option("--processes", min=0, help="Processes of this node; 0: one per GPU.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Days = Annotated[
     str | None,

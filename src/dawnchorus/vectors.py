@@ -1,15 +1,17 @@
 """One vector per window of a recorder-day, on disk.
 
 In: vectors in blocks and the table of their windows (recording, offset, time), in the same order.
-Out: a Zarr v3 group with dimensions ``window`` and ``feature``: ``embedding`` (float32) with the
-coordinates ``time``, ``recording`` (index into the attribute ``recordings``) and ``offset``; it
-opens with ``xarray.open_zarr``. Both the networks' embeddings and BirdNET's own are kept so.
+Out: a Zarr v3 group with dimensions ``window`` and ``feature``: ``embedding`` (float32, or float16:
+half the room) with the coordinates ``time``, ``recording`` (index into the attribute ``recordings``)
+and ``offset``; it opens with ``xarray.open_zarr``. Both the networks' embeddings and BirdNET's own are
+kept so. Whoever reads gets float32 from either.
 
 ::
 
     {date}.zarr/
         zarr.json         attributes (recordings, what the caller adds), consolidated metadata
-        embedding/        float32 (window, feature), chunks of 256 windows in shards of 16,384
+        embedding/        float32 or float16 (window, feature), chunks of 256 windows in shards
+                          of 16,384
         time/             int64, microseconds since 1970-01-01 (UTC start of the window)
         recording/        int32
         offset/           int64, first sample of the window in the file, at the file's own rate
@@ -23,12 +25,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xxhash
 import zarr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.results import publishing
@@ -38,6 +40,9 @@ CHUNK_WINDOWS = 256
 """Windows per chunk, the unit of reading: 384 kB at 384 dimensions."""
 SHARD_WINDOWS = 16_384
 """Windows per shard file, the unit of writing: 24 MB at 384 dimensions."""
+
+Kept = Literal["float32", "float16"]
+"""What a store keeps its vectors as."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,35 @@ def _shard(windows: int) -> tuple[int, int]:
     return chunk, min(SHARD_WINDOWS, -(-max(windows, 1) // chunk) * chunk)
 
 
+def as_kept(rows: NDArray[np.floating], kept: Kept, path: Path) -> NDArray[np.floating]:
+    """Return vectors as a store keeps them, shape of ``rows``.
+
+    Half precision keeps 11 bits: a value is off by 0.05 % at most, and by 3e-8 below 6e-5.
+
+    Raises
+    ------
+    DawnChorusError
+        If a value is too large for half precision (above 65,504).
+    """
+    with np.errstate(over="ignore"):
+        values = rows.astype(kept, copy=False)
+    if kept == "float16" and not np.isfinite(values).all() and np.isfinite(rows).all():
+        raise DawnChorusError(
+            f"a vector holds {np.abs(rows).max():.4g}, and half precision ends at 65,504",
+            path,
+            "set embedding.store to float32",
+        )
+    return values
+
+
 def write_vectors(
     path: Path,
-    vectors: Iterable[NDArray[np.float32]],
+    vectors: Iterable[NDArray[np.floating]],
     *,
     dimension: int,
     windows: WindowTable,
     attributes: Mapping[str, Any],
+    kept: Kept = "float32",
 ) -> str:
     """Write a store whole, in bounded memory (one shard), and publish it.
 
@@ -113,25 +140,27 @@ def write_vectors(
     ----------
     path : Path
         Where the store shall lie; an older one is replaced.
-    vectors : iterable of float32 arrays (n_block, dimension)
+    vectors : iterable of float arrays (n_block, dimension)
         Together one row per window, in the order of ``windows``.
     dimension : int
         Length of a vector.
     windows : WindowTable
     attributes : mapping
         JSON values for the group: the model, the parameters, the package version.
+    kept : {"float32", "float16"}
 
     Returns
     -------
     str
-        32 hexadecimal digits of the content (vectors and windows); attributes are not in it.
+        32 hexadecimal digits of the content (vectors as they are kept, and windows); attributes
+        are not in it.
 
     Raises
     ------
     ValueError
         If rows and windows do not match, or a block has another dimension.
     DawnChorusError
-        If a vector is not finite.
+        If a vector is not finite, or too large for half precision.
     """
     with publishing(path) as partial:
         group = zarr.open_group(partial, mode="w-", zarr_format=3)
@@ -139,7 +168,7 @@ def write_vectors(
         array = group.create_array(
             "embedding",
             shape=(len(windows), dimension),
-            dtype="float32",
+            dtype=kept,
             chunks=(chunk, dimension),
             shards=(shard, dimension),
             compressors=None,
@@ -153,8 +182,9 @@ def write_vectors(
         )
         hasher = xxhash.xxh3_128(windows.digest().encode())
         for start, rows in _whole_shards(vectors, shard, dimension, len(windows)):
-            _finite(rows, start, windows, path)
-            hasher.update(np.ascontiguousarray(rows, "<f4"))
+            check_finite(rows, start, windows, path)
+            rows = as_kept(rows, kept, path)  # noqa: PLW2901 - the same rows
+            hasher.update(np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")))
             array[start : start + len(rows)] = rows
         _write_windows(group, windows, shard)
         group.attrs.update({**attributes, "recordings": list(windows.recordings)})
@@ -163,7 +193,7 @@ def write_vectors(
 
 
 def _whole_shards(
-    vectors: Iterable[NDArray[np.float32]], shard: int, dimension: int, total: int
+    vectors: Iterable[NDArray[np.floating]], shard: int, dimension: int, total: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield (first row, rows): ``shard`` rows each, fewer in the last, in one reused buffer."""
     buffer = np.empty((min(shard, max(total, 1)), dimension), dtype=np.float32)
@@ -190,7 +220,14 @@ def _whole_shards(
         raise ValueError(f"{written} vectors for {total} windows")
 
 
-def _finite(rows: NDArray[np.float32], start: int, windows: WindowTable, path: Path) -> None:
+def check_finite(rows: NDArray[np.floating], start: int, windows: WindowTable, path: Path) -> None:
+    """See that vectors are numbers.
+
+    Raises
+    ------
+    DawnChorusError
+        Naming the first window whose vector is not; ``rows`` begin with window ``start``.
+    """
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         window = start + int(bad[0])
@@ -246,7 +283,10 @@ def _consolidate(path: Path) -> None:
 
 
 class VectorStore(WindowStore):
-    """A store that :func:`write_vectors` made, opened for reading; a row is float32 (dimension,)."""
+    """A store that :func:`write_vectors` made, opened for reading; a row is float32 (dimension,).
+
+    What is kept in half precision is widened, which is exact.
+    """
 
     array = "embedding"
     dimensions = 2
@@ -263,9 +303,18 @@ class VectorStore(WindowStore):
         """The table of the windows."""
         return WindowTable(self.recordings, self.recording, self.offset, self.time)
 
+    @property
+    def kept(self) -> str:
+        """What the vectors are kept as: ``float32`` or ``float16``."""
+        return str(self._rows.dtype)
+
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """Return rows ``start`` to ``stop``, shape (n, dimension)."""
-        return self.rows(start, stop)
+        return self.rows(start, stop).astype(np.float32, copy=False)
+
+    def take(self, indices: ArrayLike) -> NDArray[np.float32]:
+        """As :meth:`WindowStore.take`, in float32."""
+        return super().take(indices).astype(np.float32, copy=False)
 
     def blocks(self, windows: int = SHARD_WINDOWS) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield (first row, rows) over the whole store, ``windows`` rows at a time."""

@@ -41,7 +41,7 @@ SMALL = {
         "f_max": 11_000,
         "shard_windows": 64,
     },
-    "embedding": {"batch_size": 8},
+    "embedding": {"batch_size": 8, "store": "float32"},
     "clustering": {"k": 4, "fit_windows": 500, "restarts": 2},
     "map": {"method": "pca", "fit_windows": 300, "neighbours": 10},
 }

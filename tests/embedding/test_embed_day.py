@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from dawnchorus.config import Settings
 from dawnchorus.embedding.day import embed_day
 from dawnchorus.embedding.encoder import Network, device_named, encoded
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.learning.backbone import features, load_model
+from dawnchorus.learning.backbone import features, load_model, model_input
 from dawnchorus.results import RecorderDay, read_receipt
 from dawnchorus.vectors import VectorStore
 from embedding.season import EXPERIMENT, Season, files, random_codes
@@ -29,8 +30,10 @@ def season(tmp_path: Path) -> Season:
     return season
 
 
-def embed(season: Season, batch_size: int = 8, **options: object) -> VectorStore:
-    season.changes["embedding"] = {"batch_size": batch_size}
+def embed(
+    season: Season, batch_size: int = 8, settings: dict | None = None, **options: object
+) -> VectorStore:
+    season.changes["embedding"] = {"batch_size": batch_size, **(settings or {})}
     season.paths.embeddings_receipt(DAY).unlink(missing_ok=True)
     embed_day(season.settings, season.results, EXPERIMENT, DAY, **options)
     return VectorStore.open(season.paths.embeddings(DAY))
@@ -164,7 +167,9 @@ def test_missing_inputs_are_named(season: Season) -> None:
         embed_day(season.settings, season.results, EXPERIMENT, DAY)
 
 
-def test_failure_midway_leaves_nothing(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_midway_leaves_no_store_and_the_next_run_is_whole(
+    season: Season, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encode = Network.encode
     calls: list[int] = []
 
@@ -174,11 +179,80 @@ def test_failure_midway_leaves_nothing(season: Season, monkeypatch: pytest.Monke
             raise RuntimeError("the GPU fell off")
         return encode(self, codes)
 
-    monkeypatch.setattr(Network, "encode", failing)
-    with pytest.raises(RuntimeError, match="fell off"):
-        embed(season)
+    with monkeypatch.context() as broken:
+        broken.setattr(Network, "encode", failing)
+        with pytest.raises(RuntimeError, match="fell off"):
+            embed(season)
+    folder = season.paths.embeddings(DAY).parent
     assert not season.paths.embeddings_receipt(DAY).exists()
-    assert not list(season.paths.embeddings(DAY).parent.iterdir())
+    assert [path.suffix for path in folder.iterdir()] == [".parts"]
+    again = embed(season).read()
+    assert {path.name for path in folder.iterdir()} == {f"{DAY.date}.zarr", f"{DAY.date}.json"}
+    np.testing.assert_allclose(again, reference(season), rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision_is_the_default_and_said(season: Season) -> None:
+    exact = embed(season).read()
+    del season.changes["embedding"]
+    assert Settings().embedding.store == "float16"
+    store = embed(season, settings={"store": "float16"})
+    assert store.kept == "float16" and store.read().dtype == np.float32
+    np.testing.assert_array_equal(store.read(), exact.astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(store.take([5, 3]), store.read()[[5, 3]])
+    receipt = read_receipt(season.paths.embeddings_receipt(DAY))
+    assert receipt["store"] == "float16"
+    # A changed wish is done, though model and spectrograms are the same.
+    season.changes["embedding"] = {"batch_size": 8}
+    wider = embed_day(season.settings, season.results, EXPERIMENT, DAY)
+    assert wider["store"] == "float32" and wider["fingerprint"] != receipt["fingerprint"]
+    np.testing.assert_array_equal(VectorStore.open(season.paths.embeddings(DAY)).read(), exact)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
+def test_tokens_of_another_layer(season: Season, pooling: str) -> None:
+    """Beside timm's own get_intermediate_layers; the model is the same."""
+    last = embed(season)
+    model = season.paths.model.read_bytes()
+    chosen = {"layer": 2, "pooling": pooling}
+    season.changes["experiments"] = {
+        EXPERIMENT: {"backbone": "vit_nano", "patch": 16, "embedding": chosen}
+    }
+    embed_day(season.settings, season.results, EXPERIMENT, DAY)
+    store = VectorStore.open(season.paths.embeddings(DAY))
+    module, metadata = load_model(season.paths.model)
+    x = model_input(torch.from_numpy(season.codes[DAY]), metadata)
+    with torch.inference_mode():
+        ((patches, prefix),) = module.get_intermediate_layers(
+            x, n=[1], return_prefix_tokens=True, norm=True
+        )
+    wanted = {"cls": prefix[:, 0], "mean": patches.mean(1), "max": patches.amax(1)}[pooling]
+    np.testing.assert_allclose(store.read(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+    assert (store.attributes["layer"], store.attributes["pooling"]) == (2, pooling)
+    receipt = read_receipt(season.paths.embeddings_receipt(DAY))
+    # Whoever clusters sees that it is another space, of the same model.
+    assert receipt["model"] == f"{last.attributes['model']} layer 2 {pooling}"
+    assert season.paths.model.read_bytes() == model
+
+
+def test_layers_that_are_not_there(season: Season) -> None:
+    def ask(**chosen: object) -> None:
+        season.changes["experiments"] = {
+            EXPERIMENT: {"backbone": "vit_nano", "patch": 16, "embedding": chosen}
+        }
+        embed_day(season.settings, season.results, EXPERIMENT, DAY)
+
+    with pytest.raises(DawnChorusError, match=r"embedding\.layer: vit_nano has 4 layers .* 5"):
+        ask(layer=5)
+    season.add_model(backbone="resnet10t", pooling="mean")
+    with pytest.raises(DawnChorusError, match="needs a class token"):
+        ask(pooling="cls")
+    ask(layer=2)
+    store = VectorStore.open(season.paths.embeddings(DAY))
+    module, metadata = load_model(season.paths.model)
+    x = model_input(torch.from_numpy(season.codes[DAY]), metadata)
+    with torch.inference_mode():
+        x = module.layer2(module.layer1(module.maxpool(module.act1(module.bn1(module.conv1(x))))))
+    np.testing.assert_allclose(store.read(), x.mean((2, 3)).numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_devices() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -202,6 +203,55 @@ def test_another_experiment_leaves_the_first_alone(season):
         "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
         "map": 1, "attend": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
+
+
+EMBEDDED_AGAIN = {
+    "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1, "map": 1, "attend": 1,
+    "evaluate": 1, **AGGREGATES,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"experiments": {"pooling": "mean", "layer": 2}}, {"store": "float32"}],
+)
+def test_what_is_taken_of_a_network_changed(season, change):
+    """Embedded again, and nothing is trained."""
+    if "experiments" in change:
+        recipe = {**season_experiment(season), "embedding": change["experiments"]}
+        season.configure(experiments={"one": recipe})
+    else:
+        season.configure(embedding=change)
+    assert season.planned() == EMBEDDED_AGAIN
+
+
+NOT_TRAINED = {
+    "means": {"method": "statistics", "input": "contrast"},
+    "axes": {"method": "pca", "pca": {"components": 8, "windows": 30}},
+    "bird": {"method": "birdnet"},
+    "dice": {"method": "untrained", "backbone": "vit_nano"},
+}
+
+
+def test_encoders_that_are_not_trained_go_all_the_way(season):
+    recipe = season_experiment(season)
+    season.configure(experiments={"one": recipe, **NOT_TRAINED})
+    many = len(NOT_TRAINED)
+    each = {
+        "train_experiment": many, "embed_day": DAYS * many, "cluster": many, "assign_day": DAYS * many,
+        "map_fit": many, "map": many, "attend": many,
+    }  # fmt: skip
+    assert season.planned() == {**each, "evaluate": 1, **AGGREGATES, "experiment_figures": many}
+    season.configure(experiments={"bird": NOT_TRAINED["bird"]})
+    season.run()
+    receipts = [
+        json.loads(path.read_text())
+        for path in (season.results / "bird" / "embeddings").glob("*/*.json")
+    ]
+    assert {receipt["dimension"] for receipt in receipts} == {1024}
+    assert sum(receipt["windows"] for receipt in receipts) == sum(windows_of(season).values())
+    probes = pl.read_csv(season.results / "evaluation" / "probes.tsv", separator="\t")
+    assert {"bird", "birdnet"} <= set(probes["space"])
 
 
 def test_a_clustering_parameter_changed(season):

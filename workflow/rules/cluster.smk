@@ -19,6 +19,7 @@ rule cluster:
         mem_mb=8000,
         runtime=120,
     params:
+        embedded_as=embedded_as,
         settings=settings_of("clustering"),
     shell:
         "dawnchorus cluster --settings {params.settings:q}"

@@ -3,6 +3,7 @@ rule embed_day:
     input:
         model=ANY.model,
         spectrograms=RESULTS.spectrograms_receipt(ANY_DAY),
+        birdnet=birdnet_of,
     output:
         ANY.embeddings_receipt(ANY_DAY),
     log:
@@ -20,9 +21,9 @@ rule embed_day:
     resources:
         mem_mb=4000,
         runtime=60,
-        gpu=1,
+        gpu=gpus_to_embed,
     params:
-        settings=settings_of_experiment("spectrogram"),
+        settings=settings_of_experiment("spectrogram", "embedding"),
     shell:
         "dawnchorus embed --settings {params.settings:q}"
         " --experiment {wildcards.experiment} --recorder {wildcards.recorder:q}"

@@ -17,6 +17,7 @@ rule map_fit:
         mem_mb=16000,
         runtime=240,
     params:
+        embedded_as=embedded_as,
         settings=settings_of("map"),
     shell:
         "dawnchorus map --fit --settings {params.settings:q}"

@@ -108,7 +108,7 @@ def pace():
 os.environ.update(DAWNCHORUS_SETTINGS=pace())
 
 
-def settings_of(*sections, experiments=()):
+def settings_of(*sections, experiments=(), without=()):
     """The settings that a step depends on, as the JSON its command takes.
 
     A changed value changes this text, and the dry run says which job it concerns. A single key of
@@ -131,23 +131,49 @@ def settings_of(*sections, experiments=()):
                 for key, value in settings_reader.as_written(
                     SETTINGS.experiments[name]
                 ).items()
-                if key not in settings_reader.PACE
+                if key not in settings_reader.PACE and key not in without
             }
             for name in experiments
         }
     return as_json(chosen)
 
 
-def settings_of_experiment(*sections):
+def settings_of_experiment(*sections, without=()):
     """As :func:`settings_of`, for a rule with the wildcard ``experiment``."""
-    texts = {name: settings_of(*sections, experiments=[name]) for name in EXPERIMENTS}
+    texts = {
+        name: settings_of(*sections, experiments=[name], without=without)
+        for name in EXPERIMENTS
+    }
     return lambda wildcards: texts[wildcards.experiment]
+
+
+def embedded_as(wildcards):
+    """What decides an experiment's vectors beside its model, for steps whose inputs are ancient."""
+    tokens = SETTINGS.experiments[wildcards.experiment].embedding
+    chosen = tokens.model_dump(exclude_none=True)
+    return as_json({**json.loads(settings_of("embedding")), "tokens": chosen})
+
+
+def birdnet_of(wildcards):
+    """BirdNET's receipt of a recorder-day, for an experiment that is made of its embeddings."""
+    made_of_it = SETTINGS.experiments[wildcards.experiment].method == "birdnet"
+    return RESULTS.detections_receipt(day_of(wildcards)) if made_of_it else []
+
+
+def gpus_to_embed(wildcards):
+    return int(SETTINGS.experiments[wildcards.experiment].has_network)
+
+
+def own_weights(wildcards):
+    """The user's weights, for an experiment that has some."""
+    wanted = SETTINGS.experiments[wildcards.experiment]
+    return str(wanted.weights.file) if wanted.method == "weights" else []
 
 
 def of_training(key):
     """What an experiment asks of the scheduler, for a rule with the wildcard ``experiment``."""
     return lambda wildcards: getattr(
-        SETTINGS.experiments[wildcards.experiment].resources, key
+        SETTINGS.experiments[wildcards.experiment].asked_of_scheduler, key
     )
 
 

@@ -5,6 +5,7 @@ rule train_experiment:
     input:
         windows=RESULTS.training_windows,
         spectrograms=ancient([RESULTS.spectrograms_receipt(day) for day in POOL]),
+        weights=own_weights,
     output:
         ANY.model,
     log:
@@ -24,7 +25,9 @@ rule train_experiment:
         # Of one node; 0 is one per GPU. On a machine without: one per core trains fastest.
         processes=0,
     params:
-        settings=settings_of_experiment("spectrogram"),
+        settings=settings_of_experiment(
+            "spectrogram", without=settings_reader.CHOSEN_LATER
+        ),
     shell:
         "dawnchorus train --settings {params.settings:q}"
         " --experiment {wildcards.experiment}"

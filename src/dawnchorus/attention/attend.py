@@ -33,11 +33,12 @@ from dawnchorus.attention import output
 from dawnchorus.attention.heads import class_attention
 from dawnchorus.attention.masks import PatchGrid, large_enough, mass_mask, patch_boxes
 from dawnchorus.config import Attention, Patch, Settings
-from dawnchorus.embedding.day import model_fingerprint
+from dawnchorus.embedding.day import encoder_mark
 from dawnchorus.embedding.encoder import device_named, one_thread_each
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.backbone import ModelMetadata, load_model, model_input, read_metadata
 from dawnchorus.learning.networks import Backbone
+from dawnchorus.learning.prepared import PreparedMetadata
 from dawnchorus.learning.training_set import find, load_codes
 from dawnchorus.progress import counting, say
 from dawnchorus.results import (
@@ -109,7 +110,7 @@ def attend(
     settings.experiment(experiment)
     wanted, paths = settings.attention, results.experiment(experiment)
     clusters = read_receipt(paths.clusters_receipt)
-    model = model_fingerprint(paths.model)
+    model = encoder_mark(settings, results, experiment)
     if clusters.get("model") != model:
         raise DawnChorusError(
             "the clusters were fitted on another model's embeddings",
@@ -122,7 +123,7 @@ def attend(
         "model": model,
         "clusters": clusters["fingerprint"],
     }
-    if not metadata.heads:
+    if not isinstance(metadata, ModelMetadata) or not metadata.heads:
         return _without_attention(paths, metadata, inputs)
     chosen = central_windows(pl.read_parquet(paths.members), wanted.windows_per_cluster)
     there = find(results, chosen) >= 0
@@ -167,10 +168,11 @@ def attend(
 
 
 def _without_attention(
-    paths: ExperimentResults, metadata: ModelMetadata, inputs: dict[str, Any]
+    paths: ExperimentResults, metadata: ModelMetadata | PreparedMetadata, inputs: dict[str, Any]
 ) -> dict[str, Any]:
     """Say that there is nothing to see, and leave nothing behind from a network before."""
-    reason = f"{metadata.backbone} has no attention of a class token: nothing to show"
+    name = metadata.backbone if isinstance(metadata, ModelMetadata) else metadata.title
+    reason = f"{name} has no attention of a class token: nothing to show"
     say(f"{paths.attention}: {reason}")
     paths.attention_receipt.unlink(missing_ok=True)
     for name in OUTPUTS:

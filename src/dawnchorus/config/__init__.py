@@ -3,6 +3,7 @@
 In: YAML files and overrides, or the JSON that a rule hands to its command. Out: :class:`Settings`.
 """
 
+from dawnchorus.config.encoders import CHOSEN_LATER, PREPARED, Pca, Pooling, Tokens, Weights
 from dawnchorus.config.experiments import (
     PACE,
     Augmentation,
@@ -11,7 +12,6 @@ from dawnchorus.config.experiments import (
     Input,
     Patch,
     Photographic,
-    Pooling,
     TrainingResources,
     Vicreg,
     sides,
@@ -38,7 +38,9 @@ from dawnchorus.config.sections import (
 )
 
 __all__ = [
+    "CHOSEN_LATER",
     "PACE",
+    "PREPARED",
     "RESERVED_NAMES",
     "Attention",
     "Audio",
@@ -54,6 +56,7 @@ __all__ = [
     "Indices",
     "Input",
     "Patch",
+    "Pca",
     "Photographic",
     "Pooling",
     "Projection",
@@ -62,9 +65,11 @@ __all__ = [
     "Section",
     "Settings",
     "Spectrogram",
+    "Tokens",
     "TrainingResources",
     "TrainingSet",
     "Vicreg",
+    "Weights",
     "as_written",
     "load",
     "read_values",

@@ -11,17 +11,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from dawnchorus.config.encoders import (
+    OF_CLASS_TOKEN,
+    OF_TOKENS,
+    PREPARED,
+    MethodSettings,
+    Pca,
+    Pooling,
+    Tokens,
+    Weights,
+    check_uses_all,
+)
 from dawnchorus.config.section import Positive, Section, Share
 
 Patch = int | tuple[int, int]
 """Side of a square patch, or its mel rows and frames."""
 Input = Literal["level", "contrast", "level+contrast"]
-Pooling = Literal[
-    "cls", "mean", "max", "cls+max", "mean+max", "bands", "bands-max", "bands-mean+max"
-]
-OF_CLASS_TOKEN = ("cls", "cls+max")
-"""Poolings that need a class token: a convolutional network has none."""
-
 BACKBONES = ("vit_nano", "vit_micro", "vit_tiny", "vit_small", "vit_base", "resnet50")
 CONVOLUTIONAL = r"\w*resne(t|xt)\w+"
 TRANSFORMER = r"(vit|deit3?)_\w+_patch\d+_\w+"
@@ -146,10 +151,6 @@ class Augmentation(Section):
         return ordered(span)
 
 
-class MethodSettings(Section):
-    """Settings of one joint-embedding method; stand in its own section of an experiment."""
-
-
 class Dino(MethodSettings):
     """DINO's own settings (Caron et al. 2021, arXiv:2104.14294)."""
 
@@ -217,6 +218,9 @@ class TrainingResources(Section):
         return self.nodes * self.gpus
 
 
+PREPARING = TrainingResources(gpus=0, threads=2, memory_mb=4000, runtime_minutes=60)
+
+
 class Monitors(Section):
     """What is watched while an experiment trains; nothing here changes what is learned."""
 
@@ -240,8 +244,13 @@ class Experiment(Section):
     """Where the values come from that are not named here: a recipe for the size of the training set
     (``auto``) or for a size of your choice, the poster's own training, or nothing but the defaults
     of this page. ``dawnchorus train --show-recipe`` prints them with their reasons."""
-    method: Literal["dino", "vicreg"] = "dino"
-    """Joint-embedding method; its own settings are in the section of its name."""
+    method: Literal["dino", "vicreg", "untrained", "statistics", "pca", "birdnet", "weights"] = (
+        "dino"
+    )
+    """Joint-embedding method (`dino`, `vicreg`); or an encoder that is not trained, beside which they are
+    judged (`docs/embedding.md`): a network with random weights, mean and deviation of the log-mel
+    bands, principal components of the log-mel image, BirdNET's own embedding, or a network of your
+    own. A method's own settings are in the section of its name; what it does not use is an error."""
     backbone: str = "vit_small"
     """Vision transformer `vit_nano` (64 dimensions, for tests), `vit_micro` (128, for two cores), `vit_tiny` (192),
     `vit_small` (384), `vit_base` (768); convolutional network `resnet50` (2048); or timm's name of
@@ -298,6 +307,9 @@ class Experiment(Section):
     monitors: Monitors = Monitors()
     dino: Dino = Dino()
     vicreg: Vicreg = Vicreg()
+    pca: Pca = Pca()
+    weights: Weights = Weights()
+    embedding: Tokens = Tokens()
     augmentation: Augmentation = Augmentation()
     input: Input = "level"
     """What the network sees: decibels as stored, above the window's median in each mel band
@@ -342,9 +354,16 @@ class Experiment(Section):
             another = isinstance(section, MethodSettings) and name != self.method
             if another and section != type(section)():
                 raise ValueError(f"{name}: the method is {self.method}, these would not be used")
-        if self.pooling in OF_CLASS_TOKEN and re.fullmatch(CONVOLUTIONAL, self.backbone):
+        if self.prepared:
+            check_uses_all(self)
+        if self.embedding != Tokens() and self.whitening is not None:
             raise ValueError(
-                f"pooling: {self.pooling} needs a class token, {self.backbone} has none; "
+                "embedding: the whitening is learned for the training's own pooling; leave out one of them"
+            )
+        pooling = self.embedding.pooling or self.pooling
+        if pooling in OF_CLASS_TOKEN and re.fullmatch(CONVOLUTIONAL, self.backbone):
+            raise ValueError(
+                f"pooling: {pooling} needs a class token, {self.backbone} has none; "
                 "take mean, max, mean+max, bands or bands-mean+max"
             )
         if self.pooling.startswith("bands"):
@@ -356,6 +375,23 @@ class Experiment(Section):
                         "let it end at 1.0"
                     )
         return self
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it is not trained: its encoder is there at once, or fitted in a minute."""
+        return self.method in PREPARED
+
+    @property
+    def has_network(self) -> bool:
+        """Whether a network embeds, which a GPU makes faster."""
+        return not self.prepared or self.method in OF_TOKENS
+
+    @property
+    def asked_of_scheduler(self) -> TrainingResources:
+        """What its training or preparation takes; preparing needs little and no GPU."""
+        if self.prepared and self.resources == TrainingResources():
+            return PREPARING
+        return self.resources
 
     @property
     def own(self) -> MethodSettings:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from dawnchorus.config.encoders import used_keys
 from dawnchorus.config.experiments import Experiment, MethodSettings
 from dawnchorus.errors import DawnChorusError
 
@@ -44,13 +45,15 @@ class Recipe:
     sources: dict[str, str]
 
     def table(self) -> dict[str, dict[str, Any]]:
-        """Each key with its value and where that comes from; without other methods' own keys."""
+        """Each key with its value and where that comes from; without what its method does not use."""
         experiment = self.experiment
         others = {
             name
             for name in type(experiment).model_fields
             if isinstance(getattr(experiment, name), MethodSettings) and name != experiment.method
         }
+        if experiment.prepared:
+            others |= type(experiment).model_fields.keys() - used_keys(experiment.method)
         values = dict(_leaves(experiment.model_dump(mode="json", exclude=others)))
         return {
             key: {"value": value, "from": self.sources[key]}

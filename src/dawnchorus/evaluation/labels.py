@@ -17,16 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
+from dawnchorus.birdnet.overlap import TOLERANCE, overlapping
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.evaluation.windows import Windows
 from dawnchorus.results import SET_ASIDE, Results, read_receipt
 
-BIRDNET_SECONDS = 3.0
-SHARED_SHARE = 0.5
-"""Least share of the shorter window that two windows must have in common."""
-TOLERANCE = 1e-6
-"""Seconds; times are multiples of a sample, at least 2.6e-6 s."""
 BOX_COLUMNS = ("recording", "start_s", "end_s", "species")
 
 
@@ -133,31 +129,17 @@ def _overlapping(
     rate: NDArray[np.float64],
     count: NDArray[np.int64],
 ) -> pl.DataFrame:
-    step = np.rint(BIRDNET_SECONDS * rate).astype(np.int64)
-    length = step / rate
     start, end = windows.start_s[positions], windows.end_s[positions]
-    first = np.floor(start / length + TOLERANCE).astype(np.int64)
-    reach = int(np.ceil(((end - start) / length).max() - TOLERANCE)) + 1
-    parts = []
-    for ahead in range(reach):
-        number = first + ahead
-        begin = number * step / rate
-        shared = np.minimum(end, begin + length) - np.maximum(start, begin)
-        enough = shared >= SHARED_SHARE * np.minimum(end - start, length) - TOLERANCE
-        valid = enough & (number < count)
-        parts.append(
-            pl.DataFrame(
-                {
-                    "window": positions[valid],
-                    "recording": pl.Series(
-                        windows.recording[positions[valid]].tolist(), dtype=pl.String
-                    ),
-                    "offset": (number * step)[valid],
-                    "shared_s": shared[valid],
-                }
-            )
-        )
-    return pl.concat(parts).sort("window", "offset")
+    pairs = overlapping(start, end, rate, count)
+    ours = positions[pairs.window]
+    return pl.DataFrame(
+        {
+            "window": ours,
+            "recording": pl.Series(windows.recording[ours].tolist(), dtype=pl.String),
+            "offset": pairs.offset,
+            "shared_s": pairs.shared_s,
+        }
+    )
 
 
 def birdnet_labels(

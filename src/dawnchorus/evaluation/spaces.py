@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from dawnchorus.config import Settings
 from dawnchorus.evaluation.labels import BirdNetLink
 from dawnchorus.evaluation.windows import Windows
+from dawnchorus.learning.images import fitted_pca, statistics
 from dawnchorus.progress import counting, tracked
 from dawnchorus.results import Results
 from dawnchorus.spectrograms.store import SpectrogramStore
@@ -129,29 +130,6 @@ def images(
             yield part, store.take(windows.row[part]), store
 
 
-def statistics(decibels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Summarise log-mel images over time.
-
-    Parameters
-    ----------
-    decibels : float32 array (n, mels, frames)
-
-    Returns
-    -------
-    as_is : float32 array (n, 2 mels)
-        Mean and deviation per mel band.
-    floor_subtracted : float32 array (n, 2 mels)
-        The same with the median per mel band subtracted (the deviation does not change by it).
-    """
-    mean = decibels.mean(axis=2, dtype=np.float64)
-    deviation = decibels.std(axis=2, dtype=np.float64)
-    floor = np.median(decibels, axis=2)
-    return (
-        np.concatenate([mean, deviation], axis=1).astype(np.float32),
-        np.concatenate([mean - floor, deviation], axis=1).astype(np.float32),
-    )
-
-
 def image_spaces(settings: Settings, results: Results, windows: Windows) -> list[Space]:
     """Compute the baselines that need no network: log-mel statistics twice, and PCA."""
     from dawnchorus.clustering.sphere import one_core
@@ -190,8 +168,6 @@ def image_spaces(settings: Settings, results: Results, windows: Windows) -> list
 
 def _fitted_pca(settings: Settings, results: Results, windows: Windows) -> PCA | None:
     """Fit PCA on a seeded part of the windows; None if there are fewer than two."""
-    from sklearn.decomposition import PCA
-
     count = len(windows)
     if count < 2:
         return None
@@ -204,8 +180,7 @@ def _fitted_pca(settings: Settings, results: Results, windows: Windows) -> PCA |
     for positions, codes, store in images(results, windows, some):
         flat[at : at + len(positions)] = store.db(codes).reshape(len(positions), -1)
         at += len(positions)
-    components = min(COMPONENTS, len(some) - 1, flat.shape[1])
-    return PCA(components, svd_solver="randomized", random_state=settings.evaluation.seed).fit(flat)
+    return fitted_pca(flat, COMPONENTS, settings.evaluation.seed)
 
 
 def untrained_spaces(
@@ -219,18 +194,23 @@ def untrained_spaces(
 ) -> list[Space]:
     """Embed the windows with the experiments' networks with random weights; equal ones once.
 
+    Of experiments that are not trained there are none.
+
     The normalisation is the trained network's: only what was learned is missing. Where the trained
     network's embeddings are whitened, these are too, by the windows at hand.
     """
     import torch
 
     from dawnchorus.embedding.encoder import Network, device_named, encoded
-    from dawnchorus.learning.backbone import read_metadata, untrained
+    from dawnchorus.learning.backbone import ModelMetadata, read_metadata, untrained
     from dawnchorus.learning.whitening import Whitening
 
     spaces: dict[str, Space] = {}
     for experiment in experiments:
         metadata = read_metadata(results.experiment(experiment).model)
+        random = settings.experiment(experiment).method == "untrained"
+        if random or not isinstance(metadata, ModelMetadata):
+            continue  # nothing of it was learned here
         name = f"untrained {metadata.title}"
         if name in spaces:
             continue

@@ -28,6 +28,7 @@ from dawnchorus.learning.networks import (
     patch_name,
 )
 from dawnchorus.learning.pooling import dimension, features
+from dawnchorus.learning.prepared import METADATA_KEY, PreparedMetadata
 from dawnchorus.learning.scale import PerChannel, Scale
 from dawnchorus.learning.whitening import Whitening
 from dawnchorus.results import publishing, sync
@@ -50,8 +51,6 @@ __all__ = [
 
 WHITENING = "whitening."
 """What the names of the whitening's tensors begin with."""
-METADATA_KEY = "dawnchorus"
-"""One entry only: safetensors writes several in an order that changes from run to run."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,9 @@ class ModelMetadata:
     backbone, patch, mels, frames
         What :func:`build` was given.
     pooling
-        What of the last block becomes the embedding (:mod:`.pooling`).
+        What of a block becomes the embedding (:mod:`.pooling`).
+    layer
+        Of which block; the last if None (:func:`.networks.token_grid`).
     mean, std
         Of the training set: the network sees ``(dB - mean) / std``; one of each per channel.
     db_min, db_step
@@ -97,6 +98,7 @@ class ModelMetadata:
     training_set: str = ""
     experiment: dict[str, Any] = field(default_factory=dict)
     version: str = ""
+    layer: int | None = None
 
     @property
     def scale(self) -> Scale:
@@ -113,7 +115,7 @@ class ModelMetadata:
     @property
     def outline(self) -> Outline:
         """What the network makes of a window."""
-        return outline(self.backbone, self.patch, self.mels, self.frames)
+        return outline(self.backbone, self.patch, self.mels, self.frames, self.layer)
 
     @property
     def channels(self) -> int:
@@ -141,7 +143,8 @@ class ModelMetadata:
         patch = f"/{patch_name(self.patch)}" if self.backbone.startswith(("vit", "deit")) else ""
         seen = "" if self.input == "level" else f" of {self.input}"
         whitened = "" if self.whitening is None else f" whitened by {self.whitening:g}"
-        return f"{self.backbone}{patch} {self.pooling}{seen}{whitened}"
+        layer = "" if self.layer is None else f" of layer {self.layer}"
+        return f"{self.backbone}{patch} {self.pooling}{layer}{seen}{whitened}"
 
     def build(self) -> Backbone:
         """Build the network, with random weights."""
@@ -182,8 +185,13 @@ def save_model(
         sync(partial)
 
 
-def read_metadata(path: Path) -> ModelMetadata:
+def read_metadata(path: Path) -> ModelMetadata | PreparedMetadata:
     """Read how a model file is to be used, without its weights.
+
+    Returns
+    -------
+    ModelMetadata or PreparedMetadata
+        Of a network of ours, or of another encoder (:mod:`.prepared`).
 
     Raises
     ------
@@ -193,7 +201,8 @@ def read_metadata(path: Path) -> ModelMetadata:
     try:
         with safe_open(path, framework="pt") as handle:
             held = handle.metadata() or {}
-        return ModelMetadata(**json.loads(held[METADATA_KEY]))
+        values = json.loads(held[METADATA_KEY])
+        return PreparedMetadata(**values) if "method" in values else ModelMetadata(**values)
     except FileNotFoundError:
         raise DawnChorusError("is not there", path, "run `dawnchorus train` first") from None
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError):
@@ -215,6 +224,10 @@ def load_model(path: Path) -> tuple[Backbone, ModelMetadata]:
         If the file is missing, is not a model of ours, or does not fit its own metadata.
     """
     metadata = read_metadata(path)
+    if isinstance(metadata, PreparedMetadata):
+        raise DawnChorusError(
+            f"is no network of ours but {metadata.title}", path, "choose another experiment"
+        )
     module = metadata.build()
     try:
         with safe_open(path, framework="pt") as handle:
@@ -233,7 +246,7 @@ def load_whitening(path: Path) -> Whitening | None:
     DawnChorusError
         As :func:`load_model`.
     """
-    if read_metadata(path).whitening is None:
+    if getattr(read_metadata(path), "whitening", None) is None:
         return None
     try:
         with safe_open(path, framework="pt") as handle:

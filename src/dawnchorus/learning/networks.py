@@ -48,6 +48,7 @@ SIZES = {
 }
 TRANSFORMERS = ("timm.models.vision_transformer", "timm.models.deit")
 CONVOLUTIONAL = "timm.models.resnet"
+RESIDUAL_STAGES = 4
 REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, KeyError, AttributeError)
 """What timm's networks raise when they cannot be built as asked."""
 
@@ -193,21 +194,31 @@ def patch_name(patch: Patch) -> str:
 
 
 @lru_cache(maxsize=64)
-def outline(backbone: str, patch: Patch, mels: int, frames: int) -> Outline:
+def outline(
+    backbone: str, patch: Patch, mels: int, frames: int, layer: int | None = None
+) -> Outline:
     """Tell what a network makes of a window; none is built that takes memory.
+
+    Parameters
+    ----------
+    backbone, patch, mels, frames
+        As for :func:`build`.
+    layer : int, optional
+        As for :func:`token_grid`.
 
     Raises
     ------
     DawnChorusError
-        As :func:`build`.
+        As :func:`build` and :func:`token_grid`.
     """
     if backbone in SIZES:
         check_shape(patch, mels, frames)
         size, (high, wide) = SIZES[backbone], sides(patch)
+        _check_layer(layer, size.depth, backbone)
         return Outline(size.width, mels // high, frames // wide, size.heads, class_token=True)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         module = build(backbone, patch, mels, frames).eval()
-        summary, grid = token_grid(module, torch.empty(1, 1, mels, frames))
+        summary, grid = token_grid(module, torch.empty(1, 1, mels, frames), layer)
     rows, columns, width = grid.shape[1:]
     return Outline(width, rows, columns, _heads(module), summary is not None)
 
@@ -220,13 +231,19 @@ def _heads(module: Backbone) -> int:
     return attention.num_heads if isinstance(attention, Attention) else 0
 
 
-def token_grid(module: Backbone, x: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Run a network.
+def token_grid(
+    module: Backbone, x: Tensor, layer: int | None = None
+) -> tuple[Tensor | None, Tensor]:
+    """Run a network, as far as is needed.
 
     Parameters
     ----------
     module : VisionTransformer or ResNet
     x : Tensor, shape (n, channels, mels, frames)
+    layer : int, optional
+        Whose tokens: the first block is 1 (of a residual network: the first of its four stages).
+        The last if None. A transformer's last norm is applied to every block's tokens, as DINO's
+        ``get_intermediate_layers`` does.
 
     Returns
     -------
@@ -234,13 +251,58 @@ def token_grid(module: Backbone, x: Tensor) -> tuple[Tensor | None, Tensor]:
         The class token, if there is one.
     grid : Tensor, shape (n, rows, columns, width)
         Patches (cells of the last feature map), rows from low to high frequency.
+
+    Raises
+    ------
+    DawnChorusError
+        If there is no such layer.
     """
-    found = module.forward_features(x)
     if isinstance(module, ResNet):
-        return None, found.permute(0, 2, 3, 1)
+        if layer is None:
+            return None, module.forward_features(x).permute(0, 2, 3, 1)
+        _check_layer(layer, RESIDUAL_STAGES, "the network")
+        # timm counts what comes before the first stage as 0.
+        (stage,) = cast(
+            list[Tensor],
+            module.forward_intermediates(
+                x, indices=[layer], stop_early=True, intermediates_only=True
+            ),
+        )
+        return None, stage.permute(0, 2, 3, 1)
+    depth = len(module.blocks)
+    _check_layer(layer, depth, "the network")
+    prefix: Tensor | None
+    if layer is None or layer == depth:
+        found = module.forward_features(x)
+        prefix = found[:, : module.num_prefix_tokens]
+        patches = found[:, module.num_prefix_tokens :]
+    else:
+        # Without prefix tokens timm returns the patches alone.
+        (taken,) = cast(
+            list[Any],
+            module.forward_intermediates(
+                x,
+                indices=[layer - 1],
+                return_prefix_tokens=True,
+                norm=True,
+                stop_early=True,
+                output_fmt="NLC",
+                intermediates_only=True,
+            ),
+        )
+        patches, prefix = taken if isinstance(taken, tuple) else (taken, None)
     rows_columns = module.patch_embed.dynamic_feat_size(tuple(x.shape[-2:]))
-    grid = found[:, module.num_prefix_tokens :].unflatten(1, rows_columns)
-    return (found[:, 0] if module.has_class_token else None), grid
+    grid = patches.unflatten(1, rows_columns)
+    return (prefix[:, 0] if prefix is not None and module.has_class_token else None), grid
+
+
+def _check_layer(layer: int | None, depth: int, network: str) -> None:
+    if layer is not None and not 1 <= layer <= depth:
+        raise DawnChorusError(
+            f"{network} has {depth} layers to take tokens from, and {layer} is none of them",
+            "embedding.layer",
+            f"take 1 to {depth}, or null for the last",
+        )
 
 
 def synchronised(module: nn.Module, ranks: Ranks) -> None:

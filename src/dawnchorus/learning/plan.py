@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dawnchorus.config import PACE, Experiment, Recipe, Settings, resolve
+from dawnchorus.config import CHOSEN_LATER, PACE, PREPARED, Experiment, Recipe, Settings, resolve
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import backbone, training_set
 from dawnchorus.learning.acceleration import passes
@@ -18,6 +18,9 @@ from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.sampler import EpochSampler
 from dawnchorus.learning.schedules import Clock
 from dawnchorus.results import Results, fingerprint
+
+NOT_LEARNED = {*PACE, *CHOSEN_LATER, *PREPARED, "recipe"}
+"""Keys of an experiment that change nothing of what a training makes."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Plan:
     @property
     def lineage(self) -> str:
         """Fingerprint of all that decides the course of the training."""
-        decisive = self.experiment.model_dump(mode="json", exclude={*PACE, "recipe"})
+        decisive = self.experiment.model_dump(mode="json", exclude=NOT_LEARNED)
         return fingerprint([decisive, self.frozen.fingerprint, self.mels, self.frames])[:16]
 
 

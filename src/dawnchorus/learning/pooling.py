@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from dawnchorus.config import Pooling
-from dawnchorus.config.experiments import OF_CLASS_TOKEN
+from dawnchorus.config.encoders import OF_CLASS_TOKEN
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.networks import Backbone, Outline, token_grid
 
@@ -47,7 +47,9 @@ def dimension(outline: Outline, pooling: Pooling) -> int:
     return outline.width * {**times, **rows}[pooling]
 
 
-def features(module: Backbone, x: Tensor, pooling: Pooling = "cls") -> Tensor:
+def features(
+    module: Backbone, x: Tensor, pooling: Pooling = "cls", layer: int | None = None
+) -> Tensor:
     """Embed windows.
 
     Parameters
@@ -56,6 +58,32 @@ def features(module: Backbone, x: Tensor, pooling: Pooling = "cls") -> Tensor:
         From :func:`~dawnchorus.learning.networks.build` or a model file.
     x : Tensor, shape (n, channels, mels, frames)
         Normalised decibels (:func:`~dawnchorus.learning.backbone.model_input`).
+    pooling : str
+        See above.
+    layer : int, optional
+        Whose tokens (:func:`~dawnchorus.learning.networks.token_grid`); the last if None.
+
+    Returns
+    -------
+    Tensor, shape (n, dimension)
+
+    Raises
+    ------
+    DawnChorusError
+        As :func:`dimension`, and if there is no such layer.
+    """
+    summary, grid = token_grid(module, x, layer)
+    return pooled(summary, grid, pooling)
+
+
+def pooled(summary: Tensor | None, grid: Tensor, pooling: Pooling) -> Tensor:
+    """Pool tokens.
+
+    Parameters
+    ----------
+    summary : Tensor, shape (n, width), or None
+        The class token, if there is one.
+    grid : Tensor, shape (n, rows, columns, width)
     pooling : str
         See above.
 
@@ -68,7 +96,6 @@ def features(module: Backbone, x: Tensor, pooling: Pooling = "cls") -> Tensor:
     DawnChorusError
         As :func:`dimension`.
     """
-    summary, grid = token_grid(module, x)
     _check(pooling, summary is not None)
     if pooling.startswith("bands"):
         bands = [] if pooling == "bands-max" else [grid.mean(dim=2).flatten(1)]

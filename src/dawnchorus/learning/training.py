@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dawnchorus import __version__
-from dawnchorus.config import PACE, Experiment, Settings
+from dawnchorus.config import Experiment, Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import (
     acceleration,
@@ -46,7 +46,7 @@ from dawnchorus.learning.method import Figures, Method
 from dawnchorus.learning.methods import METHODS
 from dawnchorus.learning.monitors import Monitors
 from dawnchorus.learning.nodes import train_on_nodes
-from dawnchorus.learning.plan import Plan, dimension, plan
+from dawnchorus.learning.plan import NOT_LEARNED, Plan, dimension, plan
 from dawnchorus.learning.ranks import Ranks, gpus, joined, slow_in_bf16, under_torchrun
 from dawnchorus.learning.scale import Scale, sample_rows
 from dawnchorus.learning.schedules import Clock, cosine, scaled_learning_rate, warmup_cosine
@@ -324,7 +324,7 @@ def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
         whitening=experiment.whitening,
         spectrograms=course.frozen.spectrograms,
         training_set=course.frozen.fingerprint,
-        experiment=experiment.model_dump(mode="json", exclude={*PACE, "recipe"}),
+        experiment=experiment.model_dump(mode="json", exclude=NOT_LEARNED),
         version=__version__,
     )
 

@@ -61,7 +61,11 @@ def status(settings: Settings, results: Results) -> list[str]:
     lines += _table(census, running=process is not None)
     lines += _single(census)
     lines += _failures(census)
-    for name in settings.experiments:
+    for name, experiment in settings.experiments.items():
+        if experiment.prepared:
+            state = "prepared" if results.experiment(name).model.exists() else "not prepared yet"
+            lines.append(f"{name}: {state} ({experiment.method}, nothing is trained)")
+            continue
         training = training_of(results.experiment(name))
         lines.append(line_of(name, training))
         lines += [f"  {concern}" for concern in (training.concerns if training else ())]

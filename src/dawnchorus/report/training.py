@@ -58,7 +58,14 @@ def read_log(path: Path) -> Log:
 
 
 def draw_training(log: Log, path: Path) -> None:
-    """Draw the curves; dotted lines mark where nothing would be learned."""
+    """Draw the curves; dotted lines mark where nothing would be learned.
+
+    Of an encoder that is not trained the log is empty, and the picture says so.
+    """
+    if not log:
+        with drawing(path, 5, 1.2) as figure:
+            figure.text(0.5, 0.5, "not trained: there are no curves", ha="center", va="center")
+        return
     uniform = None
     if "teacher_entropy" in log:  # ln(prototypes), from its two parts
         uniform = float(np.nanmean(log["teacher_entropy"] + log["teacher_uniform_kl"]))
