@@ -42,6 +42,7 @@ MEANS = {
     "rain": {"rain"},
     "wind": {"wind"},
     "machine": {"aircraft"},
+    "rumble": {"wind", "aircraft"},
     "insects": {"crickets", "cicadas"},
     "song": {"song"},
     "species": {"song"},
@@ -212,9 +213,7 @@ def main() -> None:
         )
     right = np.array([row["holds"] >= HOLDS for row in rows])
     size = np.array([row["windows"] for row in rows])
-    peers = {
-        kind: float(np.mean([row["of_all"][kind] >= HOLDS for row in rows])) for kind in MEANS
-    }
+    peers = {kind: float(np.mean([row["of_all"][kind] >= HOLDS for row in rows])) for kind in MEANS}
     best = max(peers, key=lambda kind: peers[kind])
     show(f"right for {right.sum()} of {len(rows)} clusters, which hold {size[right].sum() / size.sum():.0%} of the windows")  # fmt: skip
     show(f"peer: every cluster is called {best!r}: right for {peers[best]:.0%} of the clusters")

@@ -46,7 +46,8 @@ class Look:
     peak_hz : (float, float)
         Its edges.
     hum_db : float
-        How far the strongest steady band below 1.5 kHz exceeds the median of the bands there.
+        How far the strongest steady band below 1.5 kHz exceeds what lies an octave around it, on the louder side; noise
+        that falls with frequency has no such band.
     hum_hz : (float, float)
         Its edges.
     event_hz : (float, float) or None
@@ -144,6 +145,7 @@ def _look(own: list[_Window], rises: NDArray[np.floating], frequency: NDArray[np
     broad = level(*MIDDLE_HZ)
     peak, peak_hz = _peak(rise, frequency, INSECT_HZ)
     hum, hum_hz = _peak(rise, frequency, HUM_HZ)
+    hum -= _beside(rise, frequency, hum_hz)
     excess = np.mean([one.excess for one in own], axis=0)
     event_hz, cover = None, 0.0
     if excess.sum() > 0:
@@ -158,7 +160,7 @@ def _look(own: list[_Window], rises: NDArray[np.floating], frequency: NDArray[np
         broad_db=round(broad, 2),
         peak_db=round(peak - broad, 2),
         peak_hz=peak_hz,
-        hum_db=round(hum - level(*HUM_HZ), 2),
+        hum_db=round(hum, 2),
         hum_hz=hum_hz,
         event_hz=event_hz,
         event_cover=round(cover, 4),
@@ -179,3 +181,17 @@ def _peak(
     while high < len(rise) - 1 and rise[high + 1] >= rise[top] - PEAK_FALL_DB:
         high += 1
     return float(rise[top]), (float(frequency[low]), float(frequency[high]))
+
+
+def _beside(
+    rise: NDArray[np.floating], frequency: NDArray[np.float64], band: tuple[float, float]
+) -> float:
+    """Return the louder of the medians over the octaves below and above a band.
+
+    Infinite if there is nothing on one side: what goes on to the edge may be a slope.
+    """
+    below = (frequency < band[0]) & (frequency >= band[0] / 2)
+    above = (frequency > band[1]) & (frequency <= band[1] * 2)
+    if not below.any() or not above.any():
+        return float("inf")
+    return float(max(np.median(rise[below]), np.median(rise[above])))

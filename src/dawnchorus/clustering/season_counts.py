@@ -8,7 +8,6 @@ which cluster cards and ecology's figures are made. One recorder-day is read at 
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dawnchorus.clustering.daylight import SUNS, sun_table, suns_of, with_daylight
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.progress import tracked
-from dawnchorus.recordings.sun import Sun, sun_on
 from dawnchorus.results import SET_ASIDE, RecorderDay, Results, read_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
 
@@ -29,17 +28,14 @@ ACTIVE_DB = 0.1
 QUIETEST_SHARE, QUIET_DB = 0.05, 6.0
 """A window is silent if it is still and at most so many decibels above the level that this share of its recorder's
 windows stays under."""
+LOUDEST_SILENCE_DB = -35
+"""Re a full-scale sine; louder is no silence, even if a recorder never heard anything quieter."""
 CONFIDENT = 0.25
 """BirdNET's confidence from which a detection counts in ecology's tables."""
 DAWN_STEP = 10
 """Minutes per step around sunrise."""
 DAWN_FROM, DAWN_TO = -180, 240
 """Minutes from sunrise that are counted."""
-DAWN_HOURS = (-60.0, 120.0)
-"""Minutes from sunrise that count as dawn."""
-NO_SUN_NIGHT = ((0.0, 300.0), (1260.0, 1440.0))
-"""Night where the position is not known: 21 to 5 h local."""
-
 PLACE = ["recorder", "date", "hour", "habitat"]
 TABLES: dict[str, dict[str, Any]] = {
     "clusters": {
@@ -95,15 +91,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "heard": pl.Int64,
         "detected": pl.Int64,
     },
-    "suns": {
-        "recorder": pl.String,
-        "date": pl.String,
-        "latitude": pl.Float64,
-        "longitude": pl.Float64,
-        "rise": pl.Float64,
-        "set": pl.Float64,
-        "without": pl.String,
-    },
+    "suns": SUNS,
 }
 
 
@@ -116,7 +104,7 @@ class SeasonCounts:
     clusters : DataFrame
         Per cluster: ``windows``; sum of ``distance`` over the ``measured`` ones; of those ``heard`` by BirdNET how many
         it ``detected`` a species in; how many at ``night`` (sun below the horizon; 21 to 5 h where the position is not
-        known) and at ``dawn`` (:data:`DAWN_HOURS`); sum of ``activity`` over the ``looked`` at.
+        known) and at ``dawn`` (:data:`~dawnchorus.clustering.daylight.DAWN_HOURS`); sum of ``activity`` over the ``looked`` at.
     hours : DataFrame
         Per recorder, date, hour, habitat and cluster: ``windows``, and of them ``heard`` by BirdNET. Summed over
         clusters it is what was recorded.
@@ -146,8 +134,8 @@ class SeasonCounts:
         """Return per cluster how many of its windows are silent, and of how many the level is known.
 
         A window is silent if nothing stands out in it (activity below :data:`STILL_DB`) and its level is at most
-        :data:`QUIET_DB` above the level that :data:`QUIETEST_SHARE` of its recorder's windows stay under: recorders
-        differ in gain, so silence is each recorder's own.
+        :data:`QUIET_DB` above the level that :data:`QUIETEST_SHARE` of its recorder's windows stay under (recorders
+        differ in gain, so silence is each recorder's own), and at most :data:`LOUDEST_SILENCE_DB`.
         """
         if not self.levels.height:
             return {}
@@ -164,9 +152,13 @@ class SeasonCounts:
         quietest = (
             by_level.filter(pl.col("below") >= QUIETEST_SHARE)
             .group_by("recorder")
-            .agg(pl.col("decibels").min().alias("quietest"))
+            .agg(
+                (pl.col("decibels").min() + QUIET_DB)
+                .clip(upper_bound=LOUDEST_SILENCE_DB)
+                .alias("silence")
+            )
         )
-        silent = pl.col("still") & (pl.col("decibels") <= pl.col("quietest") + QUIET_DB)
+        silent = pl.col("still") & (pl.col("decibels") <= pl.col("silence"))
         table = (
             self.levels.join(quietest, on="recorder")
             .group_by("cluster")
@@ -222,9 +214,9 @@ def _count_day(
     results: Results, experiment: str, day: RecorderDay
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     windows = _windows_of(results, experiment, day)
-    suns = _suns(windows)
-    yield "suns", _sun_table(suns, day)
-    windows = _with_sun(windows, suns)
+    suns = suns_of(windows)
+    yield "suns", sun_table(suns, day.recorder)
+    windows = with_daylight(windows, suns)
     detections = _detections(results, day, windows)
     heard = detections is not None
     window = ["recording", "offset"]
@@ -339,58 +331,6 @@ def _windows_of(results: Results, experiment: str, day: RecorderDay) -> pl.DataF
         level[there], activity[there] = store.level[rows[there]], store.activity[rows[there]]
     return windows.with_columns(
         pl.Series("level", level).fill_nan(None), pl.Series("activity", activity).fill_nan(None)
-    )
-
-
-SUN_KEY = ["on", "latitude", "longitude", "utc_offset"]
-
-
-def _suns(windows: pl.DataFrame) -> dict[tuple[dt.date, float, float, int], Sun]:
-    placed = windows.filter(pl.col("latitude").is_not_null() & pl.col("longitude").is_not_null())
-    keys = placed.select(SUN_KEY).unique(maintain_order=True)
-    return {key: sun_on(*key) for key in keys.iter_rows()}
-
-
-def _sun_table(
-    suns: dict[tuple[dt.date, float, float, int], Sun], day: RecorderDay
-) -> pl.DataFrame:
-    rows = [
-        {
-            "recorder": day.recorder,
-            "date": date.isoformat(),
-            "latitude": latitude,
-            "longitude": longitude,
-            "rise": sun.rise,
-            "set": sun.set,
-            "without": sun.without,
-        }
-        for (date, latitude, longitude, _), sun in suns.items()
-    ]
-    return pl.DataFrame(rows, schema=TABLES["suns"], orient="row")
-
-
-def _with_sun(
-    windows: pl.DataFrame, suns: dict[tuple[dt.date, float, float, int], Sun]
-) -> pl.DataFrame:
-    """Add ``night`` and ``dawn``, and ``from_rise``: minutes from sunrise, null where there is none."""
-    minute = windows["minute"].to_numpy()
-    night = np.zeros(windows.height, bool)
-    rise = np.full(windows.height, np.nan)
-    groups = windows.select(SUN_KEY).with_row_index().group_by(SUN_KEY, maintain_order=True)
-    for key, rows in groups:
-        at = rows["index"].to_numpy()
-        sun = suns.get(key)  # type: ignore[call-overload]
-        for start, stop in NO_SUN_NIGHT if sun is None else sun.night:
-            night[at] |= (minute[at] >= start) & (minute[at] < stop)
-        if sun is not None and sun.rise is not None:
-            rise[at] = sun.rise
-    from_rise = minute - rise
-    with np.errstate(invalid="ignore"):
-        dawn = (from_rise >= DAWN_HOURS[0]) & (from_rise < DAWN_HOURS[1])
-    return windows.with_columns(
-        pl.Series("night", night),
-        pl.Series("dawn", dawn),
-        pl.Series("from_rise", from_rise).fill_nan(None),
     )
 
 

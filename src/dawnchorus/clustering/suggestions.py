@@ -12,8 +12,9 @@ species   BirdNET finds one species in at least 30 % of the windows it heard, me
 insects   a steady band at 2 to 12 kHz at least 8 dB over the rest and at most 1.3 octaves wide; or sound that stands
           out in most quarter seconds, of a band at 2 to 12 kHz at most half an octave wide
 song      mean activity at least 0.15 dB
-machine   a steady band below 1.5 kHz at least 8 dB over the bands around it
-wind      steady sound below 500 Hz at least 6 dB, or at 1 to 10 kHz at least 5 dB, over the recorder's quiet
+machine   a steady band below 1.5 kHz, at most half an octave wide, at least 8 dB over the bands on either side of it
+wind      steady sound at 1 to 10 kHz at least 5 dB over the recorder's quiet (leaves and turbulence)
+rumble    steady sound below 500 Hz at least 6 dB over it, and less than 5 dB above 1 kHz
 quiet     nothing of all this: no more than the background
 """
 
@@ -30,13 +31,24 @@ SPECIES_SHARE, SPECIES_CONFIDENCE = 0.3, 0.5
 INSECT_DB, INSECT_OCTAVES = 8.0, 1.3
 PULSE_COVER, PULSE_OCTAVES = 0.6, 0.5
 SONG_DB = 0.15
-HUM_DB = 8.0
+HUM_DB, HUM_OCTAVES = 8.0, 0.5
 WIND_LOW_DB, WIND_BROAD_DB = 6.0, 5.0
 NIGHT_SHARE, DAY_SHARE, DAWN_SHARE, ENRICHED = 0.7, 0.9, 0.4, 1.25
 """When the time is part of the name: so much of the cluster lies there, and so many times what of the recorded windows
 lies there."""
 
-KINDS = ("silence", "rain", "species", "insects", "song", "machine", "wind", "quiet", "unknown")
+KINDS = (
+    "silence",
+    "rain",
+    "species",
+    "insects",
+    "song",
+    "machine",
+    "wind",
+    "rumble",
+    "quiet",
+    "unknown",
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ def suggest(facts: Facts) -> Suggestion:
     if not facts.windows:
         return Suggestion("unknown", "empty", ("no window of the season is in it",))
     if facts.silent is not None and facts.silent >= SILENT_SHARE:
-        told = f"{facts.silent:.0%} of its windows are silent"
+        told = f"{percent(facts.silent)} of its windows are silent"
         return Suggestion("silence", "silence", (told,))
     when, when_evidence = _when(facts)
     for rule in (_rain, _species, _insects, _song, _machine, _wind):
@@ -115,7 +127,7 @@ def _when(facts: Facts) -> tuple[str, tuple[str, ...]]:
         ("day", day, season_day, DAY_SHARE),
     ):
         if share >= least and share >= ENRICHED * season:
-            told = f"{share:.0%} of its windows at {name}, of all recorded {season:.0%}"
+            told = f"{percent(share)} of its windows at {name}, of all recorded {percent(season)}"
             return name, (told.replace("at day", "by day"),)
     return "", ()
 
@@ -143,7 +155,7 @@ def _species(facts: Facts) -> Found:
     name, share, confidence = facts.species
     if share < SPECIES_SHARE or confidence < SPECIES_CONFIDENCE:
         return None
-    told = f"BirdNET: {name} in {share:.0%} of its windows, mean confidence {confidence:.2f}"
+    told = f"BirdNET: {name} in {percent(share)} of its windows, mean confidence {confidence:.2f}"
     return "species", name, (told,)
 
 
@@ -159,7 +171,7 @@ def _insects(facts: Facts) -> Found:
     low, high = look.event_hz
     inside = INSECT_HZ[0] <= low and high <= INSECT_HZ[1]
     if inside and _octaves(look.event_hz) <= PULSE_OCTAVES:
-        told = f"pulses at {hertz(look.event_hz)} in {look.event_cover:.0%} of all quarter seconds"
+        told = f"pulses at {hertz(look.event_hz)} in {percent(look.event_cover)} of all quarter seconds"
         return "insects", "insects", (told,)
     return None
 
@@ -171,15 +183,15 @@ def _song(facts: Facts) -> Found:
     if facts.look is not None and facts.look.event_hz is not None:
         evidence.append(f"most of it at {hertz(facts.look.event_hz)}")
     if facts.detected is not None:
-        evidence.append(f"BirdNET finds some species in {facts.detected:.0%} of its windows")
+        evidence.append(f"BirdNET finds some species in {percent(facts.detected)} of its windows")
     return "song", "song or calls", tuple(evidence)
 
 
 def _machine(facts: Facts) -> Found:
     look = facts.look
-    if look is None or look.hum_db < HUM_DB:
+    if look is None or look.hum_db < HUM_DB or _octaves(look.hum_hz) > HUM_OCTAVES:
         return None
-    told = f"a steady band at {hertz(look.hum_hz)}, {look.hum_db:.0f} dB over those around it"
+    told = f"a steady band at {hertz(look.hum_hz)}, {look.hum_db:.0f} dB over those on either side"
     return "machine", "machine hum", (told,)
 
 
@@ -191,6 +203,8 @@ def _wind(facts: Facts) -> Found:
         f"steady sound below 500 Hz {look.low_db:+.0f} dB re the recorder's quiet, "
         f"at 1 to 10 kHz {look.broad_db:+.0f} dB"
     )
+    if look.broad_db < WIND_BROAD_DB:
+        return "rumble", "low rumble: wind, engine or aircraft", (*_activity(facts), told)
     return "wind", "wind", (*_activity(facts), told)
 
 
@@ -200,6 +214,11 @@ def _activity(facts: Facts) -> tuple[str, ...]:
 
 def _octaves(band: tuple[float, float]) -> float:
     return math.log2(band[1] / band[0]) if band[0] > 0 else math.inf
+
+
+def percent(share: float) -> str:
+    """Return a share as people say it."""
+    return f"{100 * share:.0f} %"
 
 
 def hertz(band: tuple[float, float]) -> str:

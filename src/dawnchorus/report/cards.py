@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dawnchorus.clustering.cards import NO_CLUSTER
-from dawnchorus.clustering.season_counts import QUIET_DB, QUIETEST_SHARE, STILL_DB, SeasonCounts
+from dawnchorus.clustering.season_counts import (
+    LOUDEST_SILENCE_DB,
+    QUIET_DB,
+    QUIETEST_SHARE,
+    STILL_DB,
+    SeasonCounts,
+)
 from dawnchorus.clustering.suggestions import KINDS
 from dawnchorus.config import Settings
 from dawnchorus.report.clips import BIT_DB, cut_clips
@@ -228,6 +234,7 @@ def draw_cards(
                 **card,
                 "title": "No cluster" if card["cluster"] == NO_CLUSTER else card["cluster"],
                 "share": card["size"] / max(total, 1),
+                "why": _sentence(card["evidence"]),
                 "labels": _labelled(points, card["cluster"]),
                 "windows": montages.get(card["cluster"], []),
                 "raster": raster,
@@ -261,10 +268,20 @@ def draw_cards(
         missing=missing,
         wanted=len(chosen),
         reasons=clips.reasons[:REASONS],
-        silence={"still": STILL_DB, "quiet": QUIET_DB, "quietest": 100 * QUIETEST_SHARE},
+        silence={
+            "still": STILL_DB,
+            "quiet": QUIET_DB,
+            "quietest": 100 * QUIETEST_SHARE,
+            "loudest": LOUDEST_SILENCE_DB,
+        },
         sun_note=_sun_note(counts),
     )
     write_text(path, page)
+
+
+def _sentence(parts: list[str]) -> str:
+    told = "; ".join(parts)
+    return told[:1].upper() + told[1:]
 
 
 def _utc_offsets(results: Results, recordings: list[str]) -> dict[str, dt.timedelta]:

@@ -15,7 +15,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from dawnchorus.clustering.season_counts import DAWN_STEP, SeasonCounts
-from dawnchorus.report.onset import ALL, MEASURES, MORNING, smoothed
+from dawnchorus.report.onset import MEASURES, MEDIAN, MORNING, smoothed
 from dawnchorus.report.style import ACCENT, COLOURS, DPI, FAINT, INK, drawing, say_only
 
 
@@ -64,15 +64,15 @@ def _onsets_by_date(axes: Axes, own: pl.DataFrame, colours: dict[str, tuple[str,
     axes.set_ylabel("minutes from sunrise")
     axes.set_title("by date", fontsize=9)
     if not told.height:
-        notes = own["note"].unique().sort().to_list()
+        notes = own.filter(pl.col("recorder") != MEDIAN)["note"].unique().sort().to_list()
         axes.text(
             0.5, 0.5, "No onset: " + "; ".join(notes), ha="center", va="bottom", transform=axes.transAxes, wrap=True,
         )  # fmt: skip
         axes.set_xticks([])
         axes.set_ylim(MORNING)
         return
-    single = told.filter(pl.col("recorder") != ALL)
-    whole = told.filter(pl.col("recorder") == ALL)
+    single = told.filter(pl.col("recorder") != MEDIAN)
+    whole = told.filter(pl.col("recorder") == MEDIAN)
     size = 22 if single.height < 100 else 9
     told_of: set[str] = set()
     recorders = single["recorder"].unique().sort().to_list()
@@ -85,7 +85,7 @@ def _onsets_by_date(axes: Axes, own: pl.DataFrame, colours: dict[str, tuple[str,
         told_of.add(habitat)
         _dots(axes, some, shift, colour, size, label and f"a recorder, {label}")
     axes.plot(_days(whole, 0.0), whole["onset_minutes"], color=INK, linewidth=1.0, zorder=2)
-    _dots(axes, whole, 0.0, INK, 2 * size, "all together")
+    _dots(axes, whole, 0.0, INK, 2 * size, "median of the recorders")
     span = (told["on"].max() - told["on"].min()).days + 1  # type: ignore[operator]
     low = mdates.date2num(told["on"].min()) - 0.5
     axes.set_xlim(low, low + span)

@@ -305,14 +305,19 @@ def draw_habitats(table: pl.DataFrame, names: dict[str, str], path: Path) -> Non
         if (own := _most_different(table.filter(pl.col("what") == what))).height
     ]
     rows = max(own["name"].n_unique() for _, own in groups)
-    with drawing(path, 5.2 * len(groups) + 0.4, 0.26 * rows + 1.7, DPI) as figure:
+    with drawing(
+        path,
+        max(8.6, 5.2 * len(groups) + 0.4),
+        0.26 * rows + 1.5 + 0.2 * math.ceil(len(habitats) / 2),
+        DPI,
+    ) as figure:
         panels = figure.subplots(1, len(groups), squeeze=False)[0]
         for (what, own), axes in zip(groups, panels, strict=True):
             _habitat_panel(axes, own, habitats, names if what == CLUSTER else {})
             axes.set_ylim(rows - 0.4, -0.6)
             axes.set_title("clusters" if what == CLUSTER else f"species (BirdNET, from {CONFIDENT:g} on)", fontsize=9)  # fmt: skip
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(habitats), 3))
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
         figure.suptitle(
             "By habitat: minutes per recorded hour, 95 % intervals over recorder-days",
             x=0.01, ha="left", fontsize=11, fontweight="bold",

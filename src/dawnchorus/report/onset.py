@@ -2,7 +2,7 @@
 
 In: per recorder and date, in steps of ten minutes from sunrise, how many windows were recorded and in how many something
 called (:attr:`~dawnchorus.clustering.season_counts.SeasonCounts.dawn`). Out: one row per recorder and date, and per date
-over all recorders.
+the median over the recorders.
 
 The onset is the moment at which the calling rate, smoothed over half an hour, first reaches half of its rise: half way
 between the least before the morning's maximum and the maximum. Half of the amplitude is how onsets are read from
@@ -29,7 +29,11 @@ SHARE = 0.5
 FEWEST_STEPS, FEWEST_CALLS = 6, 20
 SIGMAS = 3.0
 """The rise must exceed so many standard errors of the maximum."""
-ALL = "all"
+MOST_GAP = 40.0
+"""Minutes: a rise somewhere in a longer pause of the recorder is not told."""
+NIGHT = -90
+"""Minutes from sunrise: a recording that begins later than this may have missed the foot of the rise."""
+MEDIAN = "median"
 
 MEASURES = {
     "detections": ("detected", "heard", f"BirdNET's detections, confidence from {CONFIDENT:g} on"),
@@ -52,8 +56,10 @@ ONSETS: dict[str, Any] = {
 }
 """``onset_minutes`` from sunrise, negative before it; null if there is none, and ``note`` says why.
 ``gap_minutes``: between the two recorded steps that it was read from. ``at_the_latest``: the first
-recorded step was above the half already, so it began no later than that. ``recorder`` is ``all`` for
-the sum over the recorders."""
+recorded step was above the half already (or recording began within :data:`NIGHT` and never saw less than
+half of the maximum), so it began no later than that. ``recorder`` is ``median`` for
+the median over the recorders whose onset is known (not only at the latest); its ``calls`` and ``windows``
+are sums."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +123,14 @@ def onset(
         return Onset(None, before=before, most=most, note="no rise around sunrise")
     wanted = before + SHARE * (most - before)
     first = int(np.flatnonzero(values[: top + 1] >= wanted)[0])
-    if first == 0:
+    # Recording began within the rise, as far as one can tell: its foot was never seen.
+    footless = grid[at[0]] > NIGHT and before >= SHARE * most
+    if first == 0 or footless:
         return Onset(float(middle[0]), None, True, before, most)
     low, high = values[first - 1], values[first]
     gap = float(middle[first] - middle[first - 1])
+    if gap > MOST_GAP:
+        return Onset(None, gap, False, before, most, "the rise was not recorded")
     moment = middle[first - 1] + gap * (wanted - low) / (high - low)
     return Onset(float(moment), gap, False, before, most)
 
@@ -130,32 +140,52 @@ def onsets(counts: SeasonCounts) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for measure, (calls, effort, _) in MEASURES.items():
         told = counts.dawn.filter(pl.col(effort) > 0)
-        together = told.group_by("date", "step").agg(pl.col(calls, effort).sum())
-        for table, keys in (
-            (told, ["recorder", "date"]),
-            (together.with_columns(pl.lit(ALL).alias("recorder")), ["recorder", "date"]),
+        mornings = []
+        for (recorder, date), own in told.sort("date", "recorder", "step").group_by(
+            ["recorder", "date"], maintain_order=True
         ):
-            for (recorder, date), own in table.sort(*keys, "step").group_by(
-                keys, maintain_order=True
-            ):
-                steps = own["step"].to_numpy()
-                found = onset(steps, own[calls].to_numpy(), own[effort].to_numpy())
-                rows.append(
-                    {
-                        "measure": measure,
-                        "recorder": recorder,
-                        "date": date,
-                        "onset_minutes": _rounded(found.minutes, 1),
-                        "gap_minutes": found.gap,
-                        "at_the_latest": found.at_the_latest,
-                        "rate_before": _rounded(found.before, 4),
-                        "rate_most": _rounded(found.most, 4),
-                        "calls": int(own[calls].sum()),
-                        "windows": int(own[effort].sum()),
-                        "note": found.note,
-                    }
-                )
+            steps = own["step"].to_numpy()
+            found = onset(steps, own[calls].to_numpy(), own[effort].to_numpy())
+            mornings.append(
+                {
+                    "measure": measure,
+                    "recorder": recorder,
+                    "date": date,
+                    "onset_minutes": _rounded(found.minutes, 1),
+                    "gap_minutes": found.gap,
+                    "at_the_latest": found.at_the_latest,
+                    "rate_before": _rounded(found.before, 4),
+                    "rate_most": _rounded(found.most, 4),
+                    "calls": int(own[calls].sum()),
+                    "windows": int(own[effort].sum()),
+                    "note": found.note,
+                }
+            )
+        rows += mornings + _medians(pl.DataFrame(mornings, schema=ONSETS))
     return pl.DataFrame(rows, schema=ONSETS)
+
+
+def _medians(mornings: pl.DataFrame) -> list[dict[str, Any]]:
+    # Recorders pause at different times: a sum of their calls would rise where a busy one begins.
+    known = pl.col("onset_minutes").filter(~pl.col("at_the_latest"))
+    table = (
+        mornings.group_by("measure", "date")
+        .agg(known.median().round(1), pl.col("calls", "windows").sum())
+        .sort("date")
+        .with_columns(
+            pl.lit(MEDIAN).alias("recorder"),
+            pl.lit(False).alias("at_the_latest"),
+            *[
+                pl.lit(None, pl.Float64).alias(f)
+                for f in ("gap_minutes", "rate_before", "rate_most")
+            ],
+            pl.when(pl.col("onset_minutes").is_null())
+            .then(pl.lit("of no recorder is the onset known"))
+            .otherwise(pl.lit(""))
+            .alias("note"),
+        )
+    )
+    return table.select(list(ONSETS)).to_dicts()
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
