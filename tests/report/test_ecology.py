@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from dawnchorus.clustering.season_counts import DAWN_STEP
@@ -49,13 +50,7 @@ def drawn(counts, folder, monkeypatch) -> dict[str, Figure]:
 
 
 def words(figure: Figure) -> str:
-    texts = [text.get_text() for text in figure.texts]
-    texts += [
-        text.get_text()
-        for axes in figure.axes
-        for text in (*axes.texts, axes.title, axes._left_title)
-    ]
-    texts += [text.get_text() for text in (figure._supxlabel, figure._suptitle) if text]
+    texts = [text.get_text() for text in figure.findobj(Text)]
     return " ".join(texts)
 
 

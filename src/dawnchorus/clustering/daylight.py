@@ -66,7 +66,7 @@ def with_daylight(windows: pl.DataFrame, suns: Suns) -> pl.DataFrame:
     groups = windows.select(SUN_KEY).with_row_index().group_by(SUN_KEY, maintain_order=True)
     for key, rows in groups:
         at = rows["index"].to_numpy()
-        sun = suns.get(key)  # type: ignore[call-overload]
+        sun = suns.get(key)
         for start, stop in NO_SUN_NIGHT if sun is None else sun.night:
             night[at] |= (minute[at] >= start) & (minute[at] < stop)
         if sun is not None and sun.rise is not None:

@@ -190,7 +190,7 @@ def count_season(results: Results, experiment: str, days: Sequence[RecorderDay])
         if receipt["verdict"] == SET_ASIDE:
             continue
         for name, counts in _count_day(results, experiment, day):
-            parts[name].append(counts.select(list(TABLES[name])).cast(TABLES[name]))
+            parts[name].append(counts.select(list(TABLES[name])).cast(pl.Schema(TABLES[name])))
     return SeasonCounts(**{name: _summed(parts[name], TABLES[name]) for name in TABLES})
 
 

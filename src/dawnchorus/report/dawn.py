@@ -86,11 +86,12 @@ def _onsets_by_date(axes: Axes, own: pl.DataFrame, colours: dict[str, tuple[str,
         _dots(axes, some, shift, colour, size, label and f"a recorder, {label}")
     axes.plot(_days(whole, 0.0), whole["onset_minutes"], color=INK, linewidth=1.0, zorder=2)
     _dots(axes, whole, 0.0, INK, 2 * size, "median of the recorders")
-    span = (told["on"].max() - told["on"].min()).days + 1  # type: ignore[operator]
-    low = mdates.date2num(told["on"].min()) - 0.5
+    first, last = (dt.date.fromisoformat(date) for date in (min(told["date"]), max(told["date"])))
+    span = (last - first).days + 1
+    low = mdates.date2num(first) - 0.5
     axes.set_xlim(low, low + span)
     if span <= 8:
-        dates = [told["on"].min() + dt.timedelta(days=day) for day in range(span)]  # type: ignore[operator]
+        dates = [first + dt.timedelta(days=day) for day in range(span)]
         axes.set_xticks([mdates.date2num(date) for date in dates], [f"{date:%-d %b}" for date in dates])  # fmt: skip
     else:
         locator = mdates.AutoDateLocator(minticks=3, maxticks=7)

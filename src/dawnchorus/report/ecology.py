@@ -113,9 +113,9 @@ def sun_sentence(counts: SeasonCounts) -> str:
     if placed < every:
         told += f" ({placed} of {every} have one)"
     if without.height:
-        dates = without["date"]
+        dates = without["date"].sort().to_list()
         kinds = " and ".join(without["without"].unique().sort())
-        told += f"; {kinds} on some dates from {dates.min()} to {dates.max()}"
+        told += f"; {kinds} on some dates from {dates[0]} to {dates[-1]}"
     return told + "."
 
 
@@ -177,7 +177,7 @@ def draw_hours(
             axis.set_xlim(start, start + days)
             axis.set_ylim(0, 24)
             bar = figure.colorbar(image, ax=axis, pad=0.02, aspect=14)
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
             bar.locator = MaxNLocator(4)
             bar.ax.tick_params(labelsize=7, length=2)
             _calendar(axis, days)
@@ -285,7 +285,7 @@ def draw_recorders(
             x=0.01, ha="left", fontsize=11, fontweight="bold",
         )  # fmt: skip
         bar = figure.colorbar(image, ax=axes, pad=0.01, format=FuncFormatter(_percent))
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.locator = MaxNLocator(5)
 
 
@@ -365,7 +365,7 @@ def _habitat_panel(
                 some["high"].cast(pl.Float64).fill_null(np.nan).to_numpy() - rate,
             )
         ]
-        days, recorders = some["recorder_days"].max(), some["recorders"].max()
+        days, recorders = int(some["recorder_days"][0]), int(some["recorders"][0])
         axes.errorbar(
             rate, at, xerr=ends, fmt="o", markersize=4, linewidth=1.4, color=COLOURS[number % len(COLOURS)],
             label=f"{habitat} ({recorders} recorder{'s' * (recorders != 1)}, {days} recorder-days)",
