@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Iterator
@@ -94,4 +95,23 @@ def test_a_copy_of_the_page_alone_says_where_its_clips_are(browser, page, tmp_pa
     assert str(path) in tab.locator("#missing-clip").inner_text()
     assert tab.locator(".playing").count() == 0
     assert [text for text in complaints if "ERR_FILE_NOT_FOUND" not in text] == []
+    tab.context.close()
+
+
+def test_the_page_embedded_in_a_report_shows_its_pictures(browser, page):
+    """Snakemake's report shows it as a data address, to which no path is relative."""
+    path, table, _ = page
+    tab = browser.new_context(offline=True).new_page()
+    errors: list[str] = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.set_content("<iframe width=1200 height=800></iframe>")
+    address = "data:text/html;base64," + base64.b64encode(path.read_bytes()).decode()
+    tab.evaluate("address => document.querySelector('iframe').src = address", address)
+    embedded = tab.frame_locator("iframe")
+    embedded.locator("body[data-ready=true]").wait_for()
+    embedded.locator("a.view").first.click()
+    embedded.locator("#missing-clip:not([hidden])").wait_for()
+    shown = tab.frames[1].evaluate("() => [...document.images].filter(i => i.naturalWidth).length")
+    assert shown == 18 + table.height
+    assert errors == []
     tab.context.close()
