@@ -15,7 +15,7 @@ from embedding.season import NATIVE_RATE, WINDOW_SECONDS, Season
 
 DAY = RecorderDay("REC01", "2021-06-01")
 OTHER = RecorderDay("REC02", "2021-06-01")
-KINDS = ("quiet", "rise", "band", "hum", "pulses", "slope")
+KINDS = ("quiet", "rise", "band", "hum", "pulses", "slope", "drops", "notes")
 EACH = 8
 BANDS = np.arange(32)
 
@@ -34,6 +34,11 @@ def codes(kind: str, seed: int, gain: int = 0) -> np.ndarray:
         picture += 80 * 0.6 ** BANDS[:, None]
     if kind == "pulses":
         picture[20:22, ::4] += 60
+    if kind == "drops":  # eight bands, one frame
+        picture[2:10, ::4] += 60
+    if kind == "notes":  # the same sound, but lasting
+        for start in range(0, 64, 32):
+            picture[2:10, start : start + 16] += 60
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
@@ -97,6 +102,10 @@ def test_what_is_planted_comes_back(season: Season):
     assert by["pulses"].event_cover == 1.0
     assert by["quiet"].event_cover == 0.0
     assert by["pulses"].hum_db < 3
+    # Drops are brief; notes are not, noise is not loud enough, and what is steady is none.
+    assert by["drops"].brief_cover == 1.0
+    for name in ("quiet", "rise", "band", "hum", "slope", "notes"):
+        assert by[name].brief_cover == 0.0
 
 
 def test_nothing_to_look_at(season: Season):

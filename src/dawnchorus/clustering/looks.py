@@ -29,6 +29,10 @@ PEAK_FALL_DB = 6.0
 EVENT_SHARES = (0.1, 0.9)
 """The events' band holds what lies between these shares of all that stands out."""
 BLOCK_SECONDS = 0.25
+BRIEF_SECONDS = 0.05
+"""A drop on a leaf or on the housing is over by then; a note of a song is not."""
+DROP_SHARE = 0.01
+"""Share of a quarter second's cells that drops fill at least; of noise alone, 0.4 % pass the margin (exponential bins)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Look:
     low_db, broad_db : float
         Steady sound below 500 Hz, and at 1 to 10 kHz (medians over the bands).
     peak_db : float
-        How far the strongest steady band at 2 to 12 kHz exceeds ``broad_db``.
+        How far the strongest steady band at 2 to 12 kHz exceeds ``broad_db`` and what lies an octave around it, on the
+        louder side; hiss that rises to the top of the spectrum is no band.
     peak_hz : (float, float)
         Its edges.
     hum_db : float
@@ -54,6 +59,8 @@ class Look:
         Band of what stands out of the noise; None if nothing does.
     event_cover : float
         Share of quarter seconds with something that stands out in that band.
+    brief_cover : float
+        Share of quarter seconds with something that stands out in any band for less than :data:`BRIEF_SECONDS`.
     """
 
     windows: int
@@ -65,6 +72,7 @@ class Look:
     hum_hz: tuple[float, float]
     event_hz: tuple[float, float] | None
     event_cover: float
+    brief_cover: float
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class _Window:
     steady: NDArray[np.float32]
     excess: NDArray[np.float32]
     blocks: NDArray[np.bool_]
+    brief: float
 
 
 def look(results: Results, windows: pl.DataFrame) -> dict[int, Look]:
@@ -99,24 +108,41 @@ def look(results: Results, windows: pl.DataFrame) -> dict[int, Look]:
         rows = store.find(group["recording"].to_list(), group["offset"].to_numpy())
         there = rows >= 0
         frequency = store.band_frequency
-        step = max(1, round(BLOCK_SECONDS / float(store.frame_time[1] - store.frame_time[0])))
+        frame = float(store.frame_time[1] - store.frame_time[0])
+        step, brief = max(1, round(BLOCK_SECONDS / frame)), max(1, round(BRIEF_SECONDS / frame))
         for cluster, codes in zip(
             group["cluster"].to_numpy()[there], store.take(rows[there]), strict=True
         ):
-            seen.append(_reduced(int(cluster), str(recorder), store.db(codes), step))
+            seen.append(_reduced(int(cluster), str(recorder), store.db(codes), step, brief))
     if frequency is None:
         return {}
     return _looks(seen, frequency)
 
 
-def _reduced(cluster: int, recorder: str, decibels: NDArray[np.float32], step: int) -> _Window:
+def _reduced(
+    cluster: int, recorder: str, decibels: NDArray[np.float32], step: int, brief: int
+) -> _Window:
     """Keep of a window (mels, frames) what is steady, what stands out, and when it does."""
+    from scipy.ndimage import binary_opening
+
     steady = np.median(decibels, axis=1)
     rest = np.maximum(decibels - steady[:, None], 0.0)
     over = np.maximum(rest - np.median(rest, axis=0)[None, :] - MARGIN_DB, 0.0)
     whole = over.shape[1] // step * step
-    blocks = over[:, :whole].reshape(len(over), -1, step).max(axis=2) > 0
-    return _Window(cluster, recorder, steady, over.mean(axis=1), blocks)
+    there = over[:, :whole] > 0
+    blocks = there.reshape(len(over), -1, step).any(axis=2)
+    # What comes through all bands at once is no event, but drops do: they are sought in what stands out of a band.
+    loud = rest[:, :whole] > MARGIN_DB
+    lasting = binary_opening(loud, np.ones((1, brief + 1), bool))
+    short = (loud & ~lasting).reshape(len(over), -1, step).sum(axis=2)
+    return _Window(
+        cluster,
+        recorder,
+        steady,
+        over.mean(axis=1),
+        blocks,
+        float((short.sum(axis=0) >= DROP_SHARE * step * len(over)).mean()),
+    )
 
 
 def _looks(seen: list[_Window], frequency: NDArray[np.float64]) -> dict[int, Look]:
@@ -158,12 +184,13 @@ def _look(own: list[_Window], rises: NDArray[np.floating], frequency: NDArray[np
         windows=len(own),
         low_db=round(level(0.0, LOW_HZ), 2),
         broad_db=round(broad, 2),
-        peak_db=round(peak - broad, 2),
+        peak_db=round(peak - max(broad, _beside(rise, frequency, peak_hz)), 2),
         peak_hz=peak_hz,
         hum_db=round(hum, 2),
         hum_hz=hum_hz,
         event_hz=event_hz,
         event_cover=round(cover, 4),
+        brief_cover=round(float(np.median([one.brief for one in own])), 4),
     )
 
 

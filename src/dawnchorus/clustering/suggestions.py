@@ -5,14 +5,17 @@ led there. A suggestion is a place to start listening, not a label: nothing down
 
 The rules are tried in this order; the first that holds names the cluster (``docs/cards.md`` shows them as a table):
 
-silence   at least half of the windows are silent
-rain      steady sound at 1 to 10 kHz at least 15 dB over the recorder's quiet, and at least 8 dB more than below 500 Hz
-          (wind has its power there)
+silence   at least half of the windows are silent, and no steady band stands out (a distant cricket is no silence)
+rain      steady sound at 1 to 10 kHz at least 10 dB over the recorder's quiet, and brief sounds (drops) in at least 40 %
+          of all quarter seconds
 species   BirdNET finds one species in at least 30 % of the windows it heard, mean confidence at least 0.5
-insects   a steady band at 2 to 12 kHz at least 8 dB over the rest and at most 1.3 octaves wide; or sound that stands
-          out in most quarter seconds, of a band at 2 to 12 kHz at most half an octave wide
+insects   a steady band at 2 to 12 kHz at least 8 dB over the rest and at most 1.3 octaves wide, quieter above and below; or sound that stands
+          out in most quarter seconds, of a band at 2 to 12 kHz at most half an octave wide; unless they keep to dawn,
+          as birds do
 song      mean activity at least 0.15 dB
 machine   a steady band below 1.5 kHz, at most half an octave wide, at least 8 dB over the bands on either side of it
+broadband steady sound at 1 to 10 kHz at least 15 dB over the recorder's quiet, and at most 4 dB less than below 500 Hz
+          (where wind has its power): rain without drops, or strong wind in leaves
 wind      steady sound at 1 to 10 kHz at least 5 dB over the recorder's quiet (leaves and turbulence)
 rumble    steady sound below 500 Hz at least 6 dB over it, and less than 5 dB above 1 kHz
 quiet     nothing of all this: no more than the background
@@ -26,7 +29,8 @@ from dataclasses import dataclass
 from dawnchorus.clustering.looks import INSECT_HZ, Look
 
 SILENT_SHARE = 0.5
-RAIN_DB, RAIN_OVER_LOW_DB = 15.0, 8.0
+RAIN_DB, RAIN_COVER = 10.0, 0.4
+BROADBAND_DB, BROADBAND_UNDER_LOW_DB = 15.0, 4.0
 SPECIES_SHARE, SPECIES_CONFIDENCE = 0.3, 0.5
 INSECT_DB, INSECT_OCTAVES = 8.0, 1.3
 PULSE_COVER, PULSE_OCTAVES = 0.6, 0.5
@@ -44,6 +48,7 @@ KINDS = (
     "insects",
     "song",
     "machine",
+    "broadband",
     "wind",
     "rumble",
     "quiet",
@@ -99,11 +104,11 @@ def suggest(facts: Facts) -> Suggestion:
     """Return the first rule that holds, and its evidence."""
     if not facts.windows:
         return Suggestion("unknown", "empty", ("no window of the season is in it",))
-    if facts.silent is not None and facts.silent >= SILENT_SHARE:
+    if facts.silent is not None and facts.silent >= SILENT_SHARE and not _has_band(facts.look):
         told = f"{percent(facts.silent)} of its windows are silent"
         return Suggestion("silence", "silence", (told,))
     when, when_evidence = _when(facts)
-    for rule in (_rain, _species, _insects, _song, _machine, _wind):
+    for rule in (_rain, _species, _insects, _song, _machine, _broadband, _wind):
         found = rule(facts)
         if found is not None:
             kind, words, evidence = found
@@ -137,15 +142,29 @@ Found = tuple[str, str, tuple[str, ...]] | None
 
 def _rain(facts: Facts) -> Found:
     look = facts.look
-    if look is None or look.broad_db < max(RAIN_DB, look.low_db + RAIN_OVER_LOW_DB):
+    if look is None or look.broad_db < RAIN_DB or look.brief_cover < RAIN_COVER:
         return None
+    told = f"drops in {percent(look.brief_cover)} of all quarter seconds"
+    return "rain", "rain", (_steady(look), told)
+
+
+def _broadband(facts: Facts) -> Found:
+    look = facts.look
+    if look is None or look.broad_db < max(BROADBAND_DB, look.low_db - BROADBAND_UNDER_LOW_DB):
+        return None
+    return "broadband", "broadband noise: rain or strong wind", (*_activity(facts), _steady(look))
+
+
+def _steady(look: Look) -> str:
     return (
-        "rain",
-        "rain",
-        (
-            f"steady sound at 1 to 10 kHz {look.broad_db:+.0f} dB re the recorder's quiet, "
-            f"below 500 Hz {look.low_db:+.0f} dB",
-        ),
+        f"steady sound at 1 to 10 kHz {look.broad_db:+.0f} dB re the recorder's quiet, "
+        f"below 500 Hz {look.low_db:+.0f} dB"
+    )
+
+
+def _has_band(look: Look | None) -> bool:
+    return (
+        look is not None and look.peak_db >= INSECT_DB and _octaves(look.peak_hz) <= INSECT_OCTAVES
     )
 
 
@@ -161,9 +180,9 @@ def _species(facts: Facts) -> Found:
 
 def _insects(facts: Facts) -> Found:
     look = facts.look
-    if look is None:
+    if look is None or _when(facts)[0] == "dawn":
         return None
-    if look.peak_db >= INSECT_DB and _octaves(look.peak_hz) <= INSECT_OCTAVES:
+    if _has_band(look):
         told = f"a steady band at {hertz(look.peak_hz)}, {look.peak_db:.0f} dB over the rest"
         return "insects", "insects", (told,)
     if look.event_hz is None or look.event_cover < PULSE_COVER:
@@ -199,10 +218,7 @@ def _wind(facts: Facts) -> Found:
     look = facts.look
     if look is None or (look.low_db < WIND_LOW_DB and look.broad_db < WIND_BROAD_DB):
         return None
-    told = (
-        f"steady sound below 500 Hz {look.low_db:+.0f} dB re the recorder's quiet, "
-        f"at 1 to 10 kHz {look.broad_db:+.0f} dB"
-    )
+    told = _steady(look)
     if look.broad_db < WIND_BROAD_DB:
         return "rumble", "low rumble: wind, engine or aircraft", (*_activity(facts), told)
     return "wind", "wind", (*_activity(facts), told)
