@@ -31,9 +31,20 @@ EXPERIMENT_FIGURES = (
     "map_recorder.png",
     "map_hour.png",
     "cards.html",
+    "ecology_hours.png",
+    "ecology_species.png",
+    "ecology_recorders.png",
+    "ecology_habitats.png",
+    "ecology_dawn.png",
     "attention.png",
     "training.png",
 )
+ECOLOGY_TABLES = tuple(
+    f"ecology_{name}.{kind}"
+    for name in ("hours", "species", "recorders", "habitats", "dawn")
+    for kind in ("parquet", "tsv")
+)
+"""Beside the figures of the same name: what they show."""
 COMPARISON_FIGURES = ("agreement.png", "probes.png", "nuisance.png", "tables.html")
 
 OK, PARTIAL, SET_ASIDE = "ok", "partial", "set aside"

@@ -20,6 +20,7 @@ from embedding.season import EXPERIMENT, NATIVE_RATE, WINDOW_SECONDS, Season, bl
 DAYS = [RecorderDay("REC01", "2021-06-01"), RecorderDay("REC02", "2021-06-01")]
 ASIDE = RecorderDay("REC03", "2021-06-01")
 OFFSET_MINUTES = {"REC01": -300, "REC02": 330}
+HABITAT = {"REC01": "canopy", "REC02": None}
 
 
 @pytest.fixture
@@ -44,6 +45,7 @@ def season(tmp_path: Path) -> Season:
                     channels=1,
                     format="WAV PCM_16",
                     convention="AudioMoth",
+                    habitat=HABITAT[day.recorder],
                     size_bytes=1,
                     mtime_ns=1,
                 )
@@ -87,12 +89,53 @@ def test_counts(season: Season) -> None:
         assert {hour for hour, count in enumerate(by_hour) if count} == {23, 0, 9, 10}
         dates = {one["date"]: one["windows"] for one in card["dates"]}
         assert dates == {"2021-05-31": by_hour[23], "2021-06-01": own.height - by_hour[23]}
+        # The last of May was a Monday. Without positions, 21 to 5 h is night.
+        assert card["weeks"] == [{"week": "2021-05-31", "windows": own.height}]
+        assert {one["habitat"]: one["windows"] for one in card["habitats"]} == {
+            HABITAT[one["recorder"]]: one["windows"] for one in card["recorders"]
+        }
+        assert card["night"] == pytest.approx((by_hour[23] + by_hour[0]) / own.height, abs=1e-6)
+        # There are no spectrograms: what they would tell is not known, and nothing is suggested.
+        assert (card["silent"], card["activity"], card["kind"]) == (None, None, "unknown")
         fitted = members.filter(pl.col("cluster") == card["cluster"]).sort("distance")
         assert card["members"] == fitted.height
         assert [one["distance"] for one in card["central"]] == fitted["distance"][:12].to_list()
         assert [one["distance"] for one in card["border"]] == fitted["distance"][::-1][:6].to_list()
         assert card["central"][0]["recording"] == fitted["recording"][0]
         assert (card["heard"], card["detected"], card["species"]) == (0, 0, [])
+
+
+def test_the_table_that_a_person_opens(season: Season) -> None:
+    table = cards(season.settings, season.results, EXPERIMENT, DAYS)
+    told = pl.read_csv(season.paths.root / "clusters" / "cards.tsv", separator="\t")
+    assert told["windows"].to_list() == table["size"].to_list()
+    assert told["suggestion"].to_list() == table["suggestion"].to_list()
+    first = table.row(0, named=True)
+    assert told["recorders"][0] == ", ".join(
+        f"{one['recorder']} {one['windows']}" for one in first["recorders"]
+    )
+    central = first["central"][0]
+    assert told["most_central"][0] == f"{central['recording']} @ {central['offset']}"
+
+
+def test_windows_in_no_cluster_come_last(season: Season) -> None:
+    """As HDBSCAN leaves them: cluster -1, without a distance."""
+    for day in DAYS:
+        path = season.paths.assignment(day)
+        table = pl.read_parquet(path)
+        out = pl.arange(pl.len()) < 30
+        table.with_columns(
+            cluster=pl.when(out).then(-1).otherwise("cluster").cast(pl.Int32),
+            distance=pl.when(out).then(None).otherwise("distance"),
+        ).write_parquet(path)
+    table = cards(season.settings, season.results, EXPERIMENT, DAYS)
+    assert table["cluster"].to_list() == [0, 1, 2, 3, -1]
+    assert table["size"].sum() == 400
+    left_out = table.row(-1, named=True)
+    assert (left_out["size"], left_out["members"]) == (60, 0)
+    assert (left_out["mean_distance"], left_out["central"]) == (None, [])
+    own = assigned(season).filter(pl.col("cluster") == 1)
+    assert table["mean_distance"][1] == pytest.approx(own["distance"].mean(), abs=1e-5)
 
 
 def test_species(season: Season) -> None:

@@ -48,7 +48,9 @@ def test_the_page_of_tables_shows_what_was_measured(finished):
 def test_the_report_holds_every_figure(finished):
     results = Results(finished.results)
     page = results.report.read_text()
-    for title in ("1. Inventory", "2. Output spaces", "3. Training", "4. Evaluation"):
+    for title in (
+        *("1. Inventory", "2. Output spaces", "3. Ecology", "4. Training", "5. Evaluation"),
+    ):
         assert title in page
     for figure in (*EXPERIMENT_FIGURES, *COMPARISON_FIGURES, "faults.tsv", "calendar.html"):
         assert figure in page, figure

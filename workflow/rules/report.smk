@@ -9,6 +9,8 @@ rule experiment_figures:
         recordings=RESULTS.recordings,
     output:
         facts=ANY.cards,
+        facts_to_read=ANY.cards.with_suffix(".tsv"),
+        tables=[ANY.figure(table) for table in ECOLOGY_TABLES],
         cluster=report(
             ANY.figure("map_cluster.png"),
             category="2. Output spaces",
@@ -44,6 +46,41 @@ rule experiment_figures:
             labels={"figure": "cluster cards"},
             caption="../report/cards.rst",
         ),
+        hours=report(
+            ANY.figure("ecology_hours.png"),
+            category="3. Ecology",
+            subcategory="{experiment}",
+            labels={"figure": "hours of clusters"},
+            caption="../report/ecology_hours.rst",
+        ),
+        heard=report(
+            ANY.figure("ecology_species.png"),
+            category="3. Ecology",
+            subcategory="{experiment}",
+            labels={"figure": "hours of species"},
+            caption="../report/ecology_species.rst",
+        ),
+        sites=report(
+            ANY.figure("ecology_recorders.png"),
+            category="3. Ecology",
+            subcategory="{experiment}",
+            labels={"figure": "recorders and clusters"},
+            caption="../report/ecology_recorders.rst",
+        ),
+        habitats=report(
+            ANY.figure("ecology_habitats.png"),
+            category="3. Ecology",
+            subcategory="{experiment}",
+            labels={"figure": "habitats"},
+            caption="../report/ecology_habitats.rst",
+        ),
+        dawn=report(
+            ANY.figure("ecology_dawn.png"),
+            category="3. Ecology",
+            subcategory="{experiment}",
+            labels={"figure": "dawn chorus"},
+            caption="../report/ecology_dawn.rst",
+        ),
         attention=report(
             ANY.figure("attention.png"),
             category="2. Output spaces",
@@ -53,7 +90,7 @@ rule experiment_figures:
         ),
         training=report(
             ANY.figure("training.png"),
-            category="3. Training",
+            category="4. Training",
             subcategory="{experiment}",
             labels={"figure": "training curves"},
             caption="../report/training.rst",
@@ -82,25 +119,25 @@ rule comparison_figures:
     output:
         agreement=report(
             RESULTS.comparison("agreement.png"),
-            category="4. Evaluation",
+            category="5. Evaluation",
             labels={"figure": "clusters and labels"},
             caption="../report/agreement.rst",
         ),
         probes=report(
             RESULTS.comparison("probes.png"),
-            category="4. Evaluation",
+            category="5. Evaluation",
             labels={"figure": "probes"},
             caption="../report/probes.rst",
         ),
         nuisance=report(
             RESULTS.comparison("nuisance.png"),
-            category="4. Evaluation",
+            category="5. Evaluation",
             labels={"figure": "recorder and hour"},
             caption="../report/nuisance.rst",
         ),
         tables=report(
             RESULTS.comparison("tables.html"),
-            category="4. Evaluation",
+            category="5. Evaluation",
             labels={"figure": "all tables"},
             caption="../report/tables.rst",
         ),

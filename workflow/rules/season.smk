@@ -26,6 +26,7 @@ from dawnchorus.overview import dry_run
 from dawnchorus.recordings.handover import cards_of_start, hand_over
 from dawnchorus.results import (
     COMPARISON_FIGURES,
+    ECOLOGY_TABLES,
     EXPERIMENT_FIGURES,
     RecorderDay,
     Results,

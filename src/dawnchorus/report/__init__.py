@@ -18,10 +18,12 @@ __all__ = ["draw_comparison", "draw_experiment", "write_report"]
 def draw_experiment(
     settings: Settings, results: Results, experiment: str, days: Sequence[RecorderDay]
 ) -> None:
-    """Draw maps, cluster cards, attention and training curves of one experiment."""
+    """Draw maps, cluster cards, ecology's pictures, attention and training curves of one experiment."""
     from dawnchorus.clustering.cards import cards
+    from dawnchorus.clustering.season_counts import count_season
     from dawnchorus.report.attention import draw_attention
     from dawnchorus.report.cards import draw_cards
+    from dawnchorus.report.ecology import draw_ecology
     from dawnchorus.report.maps import draw_maps
     from dawnchorus.report.points import read_points
     from dawnchorus.report.training import draw_training, read_log
@@ -38,9 +40,10 @@ def draw_experiment(
         by_hour=paths.figure("map_hour.png"),
         species_source="annotations" if settings.evaluation.annotations else "BirdNET",
     )
-    draw_cards(
-        cards(settings, results, experiment, days), points, results, paths.figure("cards.html")
-    )
+    counts = count_season(results, experiment, days)
+    described = cards(settings, results, experiment, days, counts)
+    draw_cards(settings, results, described, counts, points, paths.figure("cards.html"))
+    draw_ecology(settings, described, counts, paths.figure)
     draw_attention(results, experiment, paths.figure("attention.png"))
     draw_training(read_log(paths.log), paths.figure("training.png"))
 

@@ -31,6 +31,9 @@ COLOURS = (
     "#4c6b22", "#a33b3b", "#2f4b7c", "#ef8f8f", "#8fbfa8", "#8c6d31", "#9aa5e0", "#5f5f5f",
 )  # fmt: skip
 
+DPI = 110
+"""Of pictures with many small panels."""
+
 RC: dict[Any, Any] = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
@@ -63,3 +66,9 @@ def drawing(path: Path, width: float, height: float, dpi: float = 130) -> Iterat
                 figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
         finally:
             plt.close(figure)
+
+
+def say_only(path: Path, sentence: str) -> None:
+    """Publish a figure that only says why there is nothing to draw."""
+    with drawing(path, 7, 1.2, DPI) as figure:
+        figure.text(0.5, 0.5, sentence, ha="center", va="center", wrap=True)
