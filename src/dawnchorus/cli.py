@@ -87,7 +87,8 @@ def simulate(
     rarities: Annotated[
         bool,
         typer.Option(
-            "--rarities", help="Plant a sound that occurs five times and a muffled microphone's day."
+            "--rarities",
+            help="Plant a sound that occurs five times and a muffled microphone's day.",
         ),
     ] = False,
     workers: Workers = 1,
