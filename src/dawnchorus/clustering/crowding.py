@@ -4,8 +4,8 @@ In: vectors, and vectors to compare them with, each of a group (a recorder-day, 
 others that are of another group, the mean distance to them, and the local outlier factor of Breunig, Kriegel, Ng
 and Sander (2000, doi:10.1145/335191.335388). Exact, in blocks; memory is that of a block.
 
-Distances are Euclidean, of the vectors as they are: unlike clusters, outliers are not looked for by direction alone.
-What is unusual about a sound is often how much of it there is, and unit vectors have lost that.
+Distances are Euclidean: unlike clusters, outliers are not looked for by direction alone. What is unusual about a sound is
+often how much of it there is, and unit vectors have lost that.
 
 A window's neighbours in time sound like it whatever it is, so a group never counts as its own company.
 """

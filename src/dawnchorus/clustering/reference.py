@@ -42,12 +42,10 @@ recordings apart, one of a single recording its windows."""
 METADATA_KEY = "dawnchorus"
 EDITION = 1
 """Raised when the same windows come to be scored otherwise."""
-MEASURES = ("centroid_distance", "neighbour_distance", "reachability", "local_outlier_factor")
-"""Cosine distance to the own centroid; mean distance to the neighbours; mean reachability distance, the inverse of
-Breunig's density; and the local outlier factor, which is told but does not count in the score: it compares a window with
-its neighbours only, and those of a rare sound are rare sounds as well (docs/outliers.md has the figures)."""
-COUNTED = 3
-"""The first so many make the score."""
+MEASURES = ("centroid_distance", "neighbour_distance", "local_outlier_factor")
+"""Cosine distance to the own centroid; mean distance to the neighbours; how much denser those lie."""
+KEPT = 0.95
+"""Share of the variance whose directions count; the rest is hardly more than noise."""
 
 
 def group_names(day: RecorderDay, windows: pl.DataFrame, level: str) -> list[str]:
@@ -67,8 +65,10 @@ class Reference:
     ----------
     origin : float32 array (d,)
         Mean of the drawn vectors.
-    vectors : float32 array (m, d)
-        The drawn vectors less the origin.
+    axes : float32 array (d, e)
+        What makes the spread of the drawn vectors 1 in every direction that counts.
+    vectors : float32 array (m, e)
+        The drawn vectors, so whitened.
     group : int64 array (m,)
         Index into ``groups``.
     groups : list of str
@@ -78,12 +78,13 @@ class Reference:
         How many a window is compared with.
     reach, density : float64 arrays (m,)
         Distance to the last of a window's own neighbours, and how densely they lie.
-    centre, spread : float64 arrays (4,)
+    centre, spread : float64 arrays (3,)
         Mean and standard deviation of the draw's own measures.
     model, fingerprint : str
     """
 
     origin: NDArray[np.float32]
+    axes: NDArray[np.float32]
     vectors: NDArray[np.float32]
     group: NDArray[np.int64]
     groups: list[str]
@@ -107,20 +108,20 @@ class Reference:
         group: NDArray[np.int64],
         centroid_distance: NDArray[np.float32],
     ) -> NDArray[np.float64]:
-        """Return the measures of vectors, float64 (n, 4), in the order of :data:`MEASURES`."""
+        """Return the measures of vectors, float64 (n, 3), in the order of :data:`MEASURES`."""
         near = nearest_others(
-            vectors - self.origin, group, self.vectors, self.group, self.neighbours
+            (vectors - self.origin) @ self.axes, group, self.vectors, self.group, self.neighbours
         )
         return _measures(near, centroid_distance, self.reach, self.density)
 
     def score(self, measures: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return one score per row (n,): the mean of the counted measures, each in its standard deviations.
+        """Return one score per row (n,): the mean of the measures, each in its own standard deviations.
 
-        Reachability counts by its logarithm, as a density does. Averaging standardised scores of several
+        The factor counts by its logarithm: it is a ratio. Averaging standardised scores of several
         detectors is what Aggarwal and Sathe (2015, doi:10.1145/2830544.2830549) recommend where nobody
         knows which of them is right; the scale of the reference stands for that of the season.
         """
-        return ((_scaled(measures) - self.centre) / self.spread)[:, :COUNTED].mean(axis=1)
+        return ((_scaled(measures) - self.centre) / self.spread).mean(axis=1)
 
 
 def _measures(
@@ -131,12 +132,12 @@ def _measures(
 ) -> NDArray[np.float64]:
     own = reachable_density(near, reach)
     factor = local_outlier_factor(near, own, density)
-    return np.stack([centroid_distance.astype(np.float64), near.mean(), 1.0 / own, factor], axis=1)
+    return np.stack([centroid_distance.astype(np.float64), near.mean(), factor], axis=1)
 
 
 def _scaled(measures: NDArray[np.float64]) -> NDArray[np.float64]:
     scaled = measures.copy()
-    scaled[:, 2:] = np.log(measures[:, 2:])
+    scaled[:, 2] = np.log(measures[:, 2])
     return scaled
 
 
@@ -179,7 +180,9 @@ def make_reference(
         results, experiment, days, wanted.reference_windows, wanted.seed, as_they_are=True
     )
     origin = sample.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    vectors = sample.vectors - origin
+    with one_core():
+        axes = _whitening(sample.vectors - origin)
+        vectors = (sample.vectors - origin) @ axes
     level, names = _groups(sample.windows, path)
     groups = sorted(set(names))
     known = {name: number for number, name in enumerate(groups)}
@@ -196,6 +199,7 @@ def make_reference(
     spread = scaled.std(axis=0)
     reference = Reference(
         origin,
+        axes,
         vectors,
         group,
         groups,
@@ -210,6 +214,22 @@ def make_reference(
     )
     _save(path, reference)
     return reference
+
+
+def _whitening(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (d, e): principal axes over the standard deviation along them, of :data:`KEPT` of the variance.
+
+    Distances are then Mahalanobis's. Without it they are those along the few directions in which sounds vary
+    most, such as loudness, and what is unusual otherwise goes unnoticed.
+    """
+    covariance = np.cov(vectors, rowvar=False, dtype=np.float64).reshape(vectors.shape[1], -1)
+    variance, axes = np.linalg.eigh(covariance)
+    variance, axes = np.maximum(variance[::-1], 0.0), axes[:, ::-1]
+    if not variance[0] > 0:
+        return np.eye(vectors.shape[1], 1, dtype=np.float32)
+    kept = int(np.searchsorted(np.cumsum(variance) / variance.sum(), KEPT)) + 1
+    kept = min(kept, int(np.count_nonzero(variance > variance[0] * np.finfo(np.float32).eps)))
+    return (axes[:, :kept] / np.sqrt(variance[:kept])).astype(np.float32)
 
 
 def _groups(windows: pl.DataFrame, where: Path) -> tuple[str, list[str]]:
@@ -235,7 +255,7 @@ def _save(path: Path, reference: Reference) -> None:
     }
     arrays: dict[str, NDArray[Any]] = {
         name: np.ascontiguousarray(getattr(reference, name))
-        for name in ("origin", "vectors", "group", "reach", "density", "centre", "spread")
+        for name in ("origin", "axes", "vectors", "group", "reach", "density", "centre", "spread")
     }
     with publishing(path) as partial:
         save_file(arrays, partial, metadata={METADATA_KEY: json.dumps(said, sort_keys=True)})

@@ -23,7 +23,7 @@ SHOWN_DAYS = 8
 
 NOTE = (
     "How far out a window lies is measured by its distance to the centre of its cluster, by its distance to the {k} "
-    "nearest {company} in a sample of {sample:,} windows, and by how thinly these are sown; the score is the mean of the "
+    "nearest {company} in a sample of {sample:,} windows, and by how much denser those lie; the score is the mean of the "
     "three in standard deviations of that sample. A recorder-day's score says how far it lies from its recorder's other "
     "days. A hint is a guess from levels and clipped samples. Far out is not the same as important: listen."
 )

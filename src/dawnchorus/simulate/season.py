@@ -125,9 +125,8 @@ def make_day(out: Path, plan: SeasonPlan, number: int, day: int) -> int:
     rows = []
     for position, (recording, scene) in enumerate(zip(planned, scenes, strict=True)):
         random = plan.random(SOUND, number, day, position)
-        if rare is not None:
-            scene = with_call(scene, rare.calls.get((number, day, position)))
-        sound = Recording(recorder, scene, plan.frames, banks, way, random)
+        call = rare.calls.get((number, day, position)) if rare is not None else None
+        sound = Recording(recorder, with_call(scene, call), plan.frames, banks, way, random)
         with _new_file(out / "cards" / recording.path) as file:
             file.write(recording.header)
             for block in sound.blocks():
