@@ -19,10 +19,7 @@ from dawnchorus.clustering.fit_sample import Embedded, store_of
 from dawnchorus.clustering.similar import Exclusion
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.recordings.audio import AudioFault, inspect, windows
 from dawnchorus.results import RecorderDay, Results, fingerprint
-from dawnchorus.spectrograms.account import parameters_of
-from dawnchorus.spectrograms.spectrograph import Spectrograph
 
 
 @dataclass(frozen=True)
@@ -127,6 +124,11 @@ def of_clip(
         If it cannot be read, is shorter than a window, or the network learned from other spectrograms.
         A shorter clip is not filled up: silence behind a sound would be looked for as well.
     """
+    # Only here: a search for a window answers without compiled loops and decoders.
+    from dawnchorus.recordings.audio import AudioFault, inspect, windows
+    from dawnchorus.spectrograms.account import parameters_of
+    from dawnchorus.spectrograms.spectrograph import Spectrograph
+
     spectrogram = settings.spectrogram
     if not clip.is_file():
         raise DawnChorusError("is not there", clip, "name an audio file")
