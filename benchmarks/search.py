@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dawnchorus.clustering.fit_sample import embedded_days
-from dawnchorus.clustering.prepared import prepare
-from dawnchorus.clustering.similar import most_similar
+from dawnchorus.clustering.prepared import encode, prepare
+from dawnchorus.clustering.similar import BLOCK, most_similar
 from dawnchorus.clustering.sphere import unit
 from dawnchorus.recordings.table import Recording, write_recordings
 from dawnchorus.results import RecorderDay, Results, write_receipt
@@ -103,6 +103,19 @@ def best(action: Callable[[], object], rounds: int) -> float:
     return min(seconds)
 
 
+def reading(rows: NDArray[np.generic], query: NDArray[np.float32]) -> Callable[[], None]:
+    """Return what reads rows of any type in blocks, as float32, and multiplies them with the query."""
+
+    def read() -> None:
+        buffer = np.empty((BLOCK, DIMENSION), np.float32)
+        for start in range(0, len(rows), BLOCK):
+            block = rows[start : start + BLOCK]
+            buffer[: len(block)] = block
+            buffer[: len(block)] @ query
+
+    return read
+
+
 def main() -> None:  # noqa: PLR0915 - a benchmark reads from top to bottom
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="60,000 windows, no approximate index")
@@ -164,6 +177,11 @@ def main() -> None:  # noqa: PLR0915 - a benchmark reads from top to bottom
             matrix[number * windows : (number + 1) * windows] = unit(store.read())
         looked_for = unit(query)[0]
         floor = best(lambda: matrix @ looked_for, rounds)
+        part = matrix[:100_000]
+        formats = {
+            "16-bit fixed point": best(reading(encode(part)["code"], looked_for), rounds),
+            "half precision": best(reading(part.astype(np.float16), looked_for), rounds),
+        }
         peers = _peers(matrix, looked_for, rounds, quick=options.quick, show=show)
     for what, value in seconds.items():
         scaled = value * SEASON / total
@@ -175,6 +193,10 @@ def main() -> None:  # noqa: PLR0915 - a benchmark reads from top to bottom
         show(f"peer    {1000 * value:9.1f} ms  {what}")
     show(f"floor   {1000 * floor:9.1f} ms  matrix @ query, float32 in memory")
     show(f"load average at the end: {os.getloadavg()[0]:.2f}")
+    for what, value in formats.items():
+        show(
+            f"read    {1000 * value:9.1f} ms  {what}, to float32 and the product, {len(part):,} windows"
+        )
     fastest = min(peers.values())
     summary = {
         "benchmark": "search",

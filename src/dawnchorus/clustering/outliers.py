@@ -113,8 +113,9 @@ def score_day(
         part = slice(start, start + len(block))
         distance = clusters["distance"][part].to_numpy()
         measures[part] = reference.measures(block, group[part], distance)
-        total += block.sum(axis=0, dtype=np.float64)
-        squares += float(np.square(block, dtype=np.float64).sum())
+        exact = block.astype(np.float64)
+        total += exact.sum(axis=0)
+        squares += float((exact**2).sum())
     score = reference.score(measures)
     mean = total / len(store)
     table = clusters.select("recording", "offset", "time", "cluster").with_columns(

@@ -20,6 +20,7 @@ from dawnchorus.clustering.similar import Exclusion
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.results import RecorderDay, Results, fingerprint
+from dawnchorus.spectrograms.store import SpectrogramStore
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Queries:
     second : list of float
         Where each begins in its file.
     codes : uint8 array (q, mels, frames), optional
-        Spectrograms of a file's windows.
+        Their spectrograms.
     day : RecorderDay, optional
         Of a window of the season.
     """
@@ -92,7 +93,20 @@ def of_window(
         raise DawnChorusError(
             f"no window begins at sample {offset}", recording, f"the nearest begins at {near}"
         )
-    return Queries(store.read(row, row + 1), [offset / rate], day=day)
+    seen = _spectrogram(results, day, recording, offset)
+    return Queries(store.read(row, row + 1), [offset / rate], codes=seen, day=day)
+
+
+def _spectrogram(
+    results: Results, day: RecorderDay, recording: str, offset: int
+) -> NDArray[np.uint8] | None:
+    """Return the codes (1, mels, frames) of a window; None if its store is gone."""
+    path = results.spectrograms(day)
+    if not path.exists():
+        return None
+    store = SpectrogramStore.open(path)
+    row = int(store.find([recording], [offset])[0])
+    return store.codes(row, row + 1) if row >= 0 else None
 
 
 def hidden(queries: Queries, recording: str, offset: int, *, elsewhere: bool) -> list[Exclusion]:

@@ -110,7 +110,11 @@ class Reference:
     ) -> NDArray[np.float64]:
         """Return the measures of vectors, float64 (n, 3), in the order of :data:`MEASURES`."""
         near = nearest_others(
-            (vectors - self.origin) @ self.axes, group, self.vectors, self.group, self.neighbours
+            ((vectors - self.origin) @ self.axes).astype(np.float32, copy=False),
+            group,
+            self.vectors,
+            self.group,
+            self.neighbours,
         )
         return _measures(near, centroid_distance, self.reach, self.density)
 
@@ -272,7 +276,8 @@ def load_reference(path: Path) -> Reference:
     try:
         with safe_open(path, framework="numpy") as handle:
             said = json.loads((handle.metadata() or {})[METADATA_KEY])
-            arrays = {name: np.asarray(handle.get_tensor(name)) for name in handle.keys()}  # noqa: SIM118
+            names = list(handle.keys())
+            arrays: dict[str, Any] = {name: np.asarray(handle.get_tensor(name)) for name in names}
         return Reference(**arrays, **said)
     except FileNotFoundError:
         raise DawnChorusError("is not there", path, "run `dawnchorus outliers` first") from None

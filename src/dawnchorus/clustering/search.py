@@ -83,7 +83,7 @@ class Wanted:
     @property
     def name(self) -> str:
         """What is looked for, as a page calls it."""
-        return self.recording if self.recording is not None else str(self.clip)
+        return self.recording if self.clip is None else self.clip.name  # type: ignore[return-value]
 
 
 def days_of(results: Results, experiment: str) -> list[Embedded]:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,7 +32,7 @@ BLOCK = 2048
 MOST_WAITING = 4096
 """Candidates of a query that are held before they are compared in full precision."""
 
-FOUND = {
+FOUND: dict[str, Any] = {
     "query": pl.Int64,
     "rank": pl.Int64,
     "recorder": pl.String,

@@ -14,10 +14,10 @@ from dawnchorus.config import Settings
 from dawnchorus.report.excerpts import Excerpt, Section, pictures, sounds, write_page
 from dawnchorus.results import Results, read_receipt
 
-SHOWN = 24
+SHOWN = 18
 """Windows of the season on the page."""
-SHOWN_PER_RECORDER = 4
-SHOWN_PER_DAY = 4
+SHOWN_PER_RECORDER = 2
+SHOWN_PER_DAY = 3
 """Windows of a recorder-day that differs as a whole."""
 SHOWN_DAYS = 8
 
