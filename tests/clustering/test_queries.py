@@ -89,7 +89,14 @@ def test_a_longer_clip_asks_once_per_window(made, tmp_path: Path) -> None:
     assert best["query"].to_list() == [0, 1]
     assert best["offset"].to_list() == [2 * 3 * RATE, 3 * 3 * RATE]
     text = as_text(found).splitlines()
-    assert text[0].split() == "rank similarity recorder local_time second recording".split()
+    assert text[0].split() == [
+        "rank",
+        "similarity",
+        "recorder",
+        "local_time",
+        "second",
+        "recording",
+    ]
     assert len(text) == 1 + 4 + 1 and text[3] == ""
     write_found(found, tmp_path / "found.tsv")
     told = pl.read_csv(tmp_path / "found.tsv", separator="\t")

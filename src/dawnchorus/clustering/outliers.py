@@ -118,20 +118,23 @@ def score_day(
         squares += float((exact**2).sum())
     score = reference.score(measures)
     mean = total / len(store)
+    spread = np.sqrt(max(0.0, squares / len(store) - float(mean @ mean)))
     table = clusters.select("recording", "offset", "time", "cluster").with_columns(
         *(pl.Series(name, measures[:, number]) for number, name in enumerate(MEASURES)),
         pl.Series("score", score),
     )
     receipt_path.unlink(missing_ok=True)
     with publishing(path) as partial:
-        table.cast(SCORES).write_parquet(partial, compression="zstd", statistics=True)
+        table.cast(SCORES).write_parquet(  # type: ignore[arg-type]
+            partial, compression="zstd", statistics=True
+        )
     receipt = {
         "verdict": OK,
         "windows": len(store),
         "typical_score": round(float(np.median(score)), DIGITS),
         "typical_level": _typical_level(results, day),
         "mean": [float(f"{value:.7g}") for value in mean],
-        "spread": float(f"{np.sqrt(max(0.0, squares / len(store) - mean @ mean)):.7g}"),
+        "spread": float(f"{spread:.7g}"),
         "fingerprint": source,
     }
     write_receipt(receipt_path, receipt)
