@@ -27,8 +27,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dawnchorus.clustering.assignment import assign_all
+from dawnchorus.clustering.crowding import nearest_others
 from dawnchorus.clustering.kmeans import fit
 from dawnchorus.clustering.outliers import find_outliers
+from dawnchorus.clustering.sphere import one_core
 from dawnchorus.config import Settings, load
 from dawnchorus.embedding.day import embed_day
 from dawnchorus.evaluation.spaces import statistics
@@ -45,6 +47,8 @@ from spectrograms import heading
 
 REPOSITORY = Path(__file__).parents[1]
 STATISTICS = "log_mel_statistics"
+SEASON = 8_690_000
+"""Windows of the reference season."""
 EARS_S = 0.3
 """A window counts for a call if it holds so much of it."""
 
@@ -181,6 +185,21 @@ def train(settings: Settings, results: Results, name: str, overrides: list[str])
         embed_day(settings, results, name, day, workers=os.cpu_count() or 1)
 
 
+def cost() -> str:
+    """Measure what comparing windows with a full reference takes; return a line."""
+    random = np.random.default_rng(0)
+    others = random.standard_normal((20_000, 128), np.float32)
+    vectors = random.standard_normal((2048, 128), np.float32)
+    started = time.process_time()
+    with one_core():
+        nearest_others(vectors, np.full(2048, -1), others, np.arange(20_000), 20)
+    hours = (time.process_time() - started) * SEASON / len(vectors) / 3600
+    return (
+        f"comparing {len(vectors):,} windows with 20,000 in 128 whitened dimensions, in proportion "
+        f"for {SEASON:,}: {hours:.1f} core-hours, once"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small season, statistics only")
@@ -233,6 +252,7 @@ def main() -> None:
         for name in names:
             train(settings, results, name, overrides)
             shares[name] = judge(shown, results, name, planted, show)
+    show(cost())
     show(f"load average at the end: {os.getloadavg()[0]:.2f}")
     space = names[0] if names else STATISTICS
     ours = shares[space]["ours: the list"]

@@ -149,6 +149,23 @@ def test_workers_make_no_difference(season: Season) -> None:
     assert files(folder) == one
 
 
+def test_windows_that_coincide_make_no_outliers_of_their_neighbours(season: Season) -> None:
+    """Digital silence on every day, and one window that is all but silent."""
+    silence = np.full(16, -3, np.float32)
+    for number, day in enumerate(DAYS):
+        vectors = vectors_of(number)
+        vectors[:20] = silence
+        if number == 5:
+            vectors[3] += 0.01
+        season.add_embeddings(day, vectors)
+    fit(season.settings, season.results, EXPERIMENT)
+    assign_all(season.settings, season.results, EXPERIMENT)
+    found(season)
+    scores = pl.read_parquet(season.paths.outlier_scores(DAYS[5]))
+    assert scores["local_outlier_factor"][3] < 1.1
+    assert scores["score"].rank(descending=True)[3] > 30
+
+
 def test_lists_are_as_long_as_asked(season: Season) -> None:
     season.changes["outliers"] = {"neighbours": 8, "listed": 12, "per_day": 5}
     found(season)

@@ -44,6 +44,8 @@ EDITION = 1
 """Raised when the same windows come to be scored otherwise."""
 MEASURES = ("centroid_distance", "neighbour_distance", "local_outlier_factor")
 """Cosine distance to the own centroid; mean distance to the neighbours; how much denser those lie."""
+LEAST_REACH = 0.1
+"""Of the median: beside windows that all but coincide, such as digital silence, everything else would be infinitely thin."""
 KEPT = 0.95
 """Share of the variance whose directions count; the rest is hardly more than noise."""
 
@@ -197,6 +199,7 @@ def make_reference(
         near = nearest_others(vectors, group, vectors, group, neighbours)
         _, centroid_distance = nearest(unit(sample.vectors), clusters.centroids)
     reach = near.distance[:, -1].astype(np.float64)
+    reach = np.maximum(reach, LEAST_REACH * np.median(reach))
     density = reachable_density(near, reach)
     measures = _measures(near, centroid_distance, reach, density)
     scaled = _scaled(measures)
