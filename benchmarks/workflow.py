@@ -1,4 +1,4 @@
-"""What the workflow's engine costs for a whole season: 909 recorder-days, 43,632 recordings, 3,648 jobs.
+"""What the workflow's engine costs for a whole season: 909 recorder-days, 43,632 recordings, 3,649 jobs.
 
 Ours is the workflow as it is, with the local profile; its steps do nothing but write their rule's outputs
 (``DAWNCHORUS_STUB_RUN``). The peer is a bare Snakefile of the same jobs and files, as a person would write it:
@@ -122,6 +122,13 @@ rule attend:
     output: "bare/one/attention.json"
     shell: ": > {output}"
 
+rule outliers:
+    input:
+        "bare/windows.json", "bare/one/clusters.json", "bare/one/centroids", each(CLUSTERS), each(BIRDNET),
+        "bare/recordings.parquet"
+    output: "bare/one/outliers.json", "bare/one/outlier_windows", "bare/one/outlier_days", "bare/one/outliers.html"
+    shell: ": > {output[0]}; : > {output[1]}; : > {output[2]}; : > {output[3]}"
+
 rule evaluate:
     input:
         "bare/recordings.parquet", each(SPECTROGRAMS), each(BIRDNET), each(CLUSTERS), "bare/one/attention.json"
@@ -140,7 +147,7 @@ rule comparison_figures:
     shell: ": > {output}"
 
 rule report:
-    input: "bare/faults.tsv", "bare/calendar.html", "bare/one/figures", "bare/figures"
+    input: "bare/faults.tsv", "bare/calendar.html", "bare/one/figures", "bare/one/outliers.html", "bare/figures"
     output: "bare/report.html"
     shell: ": > {output}"
 """
@@ -311,6 +318,7 @@ NEW_DAY = {
     "embed_day": 1,
     "assign_day": 1,
     "map": 1,
+    "outliers": 1,
     "evaluate": 1,
     "experiment_figures": 1,
     "comparison_figures": 1,

@@ -19,6 +19,8 @@ CONTRACT = [
     "cluster",
     "assign",
     "map",
+    "outliers",
+    "search",
     "birdnet",
     "evaluate",
     "report",

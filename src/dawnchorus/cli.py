@@ -85,6 +85,13 @@ def simulate(
     faults: Annotated[
         bool, typer.Option("--faults", help="Add a corrupt, an empty and a foreign file.")
     ] = False,
+    rarities: Annotated[
+        bool,
+        typer.Option(
+            "--rarities",
+            help="Plant a sound that occurs five times and a muffled microphone's day.",
+        ),
+    ] = False,
     workers: Workers = 1,
 ) -> None:
     """Make a season with known truth: cards, deployments, Raven tables, truth.parquet.
@@ -106,6 +113,7 @@ def simulate(
         species=species,
         seed=seed,
         tiny=tiny,
+        rarities=rarities,
     )
     summary = simulate(out, plan, workers=workers)
     if faults:

@@ -1,4 +1,4 @@
-"""The commands of the output space: clusters, assignment, map and attention.
+"""The commands of the output space: clusters, assignment, map, outliers, search and attention.
 
 In: as every command (:mod:`dawnchorus.cli_options`), and embeddings. Out: what the step writes below the experiment's
 folder.
@@ -6,6 +6,7 @@ folder.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,7 @@ from dawnchorus.cli_options import (
     say_receipt,
 )
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.progress import say
 from dawnchorus.results import RecorderDay
 
 app = typer.Typer()
@@ -97,6 +99,103 @@ def map_(
     else:
         receipt = place(settings, results, experiment, chosen_days(days, results), workers=workers)
         say_receipt(f"map {experiment}", receipt)
+
+
+@app.command()
+def search(
+    experiment: ExperimentName,
+    recording: Annotated[
+        str | None, typer.Option("--recording", help="Of a window: path below the cards.")
+    ] = None,
+    offset: Annotated[
+        int | None, typer.Option("--offset", min=0, help="Of a window: its first sample.")
+    ] = None,
+    clip: Annotated[
+        Path | None, typer.Option("--clip", help="An audio file, of any rate; a query per window.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Windows per query.")] = 20,
+    recorder: Annotated[
+        str | None, typer.Option("--recorder", help="Only this recorder's windows.")
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="Only from this local date on, YYYY-MM-DD.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Only up to this local date.")] = None,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Not in the window's own recording.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also write the table: .tsv or .parquet.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Folder for a page with pictures and clips.")
+    ] = None,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Make the season ready for fast searches.")
+    ] = False,
+    device: Device = "auto",
+    workers: Workers = 1,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Find the windows most like a window of the season, or like an audio file.
+
+    Example: dawnchorus search --experiment dino_vits16 --clip wren.wav --page found
+    """
+    from dawnchorus.clustering import search as finding
+
+    settings, results = chosen_settings(config_files, overrides, handed)
+    settings.experiment(experiment)
+    if prepare:
+        from dawnchorus.clustering.prepared import prepare as make_ready
+
+        made = make_ready(results, experiment, finding.days_of(results, experiment))
+        say_receipt(f"search {experiment}: ready", made)
+        if recording is None and clip is None:
+            return
+    wanted = finding.Wanted(
+        recording, offset, clip, count, recorder, first, last, elsewhere=elsewhere
+    )
+    if out is not None:
+        finding.check_ending(out)
+    queries, found = finding.search(
+        settings, results, experiment, wanted, device=device, workers=workers
+    )
+    typer.echo(finding.as_text(found))
+    if out is not None:
+        finding.write_found(found, out)
+    if page is not None:
+        from dawnchorus.report.similar import draw_found
+
+        shown = draw_found(settings, results, experiment, queries, wanted.name, found, page)
+        say(f"search: {shown}")
+
+
+@app.command()
+def outliers(
+    experiment: ExperimentName,
+    days: Days = None,
+    page: Annotated[bool, typer.Option(help="Also make the page with pictures and clips.")] = True,
+    workers: Workers = 1,
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """List windows and recorder-days that lie far from everything else, with pictures and clips.
+
+    Example: dawnchorus outliers --experiment dino_vits16 --set outliers.per_day=20
+    """
+    from dawnchorus.clustering.outliers import find_outliers
+
+    settings, results = chosen_settings(config_files, overrides, handed)
+    chosen = chosen_days(days, results)
+    receipt = find_outliers(settings, results, experiment, chosen, workers=workers)
+    if page:
+        from dawnchorus.report.outliers import draw_outliers
+
+        draw_outliers(settings, results, experiment)
+    say_receipt(f"outliers {experiment}", receipt)
 
 
 @app.command()

@@ -427,6 +427,36 @@ class ExperimentResults:
         return self.root / "map" / "map.json"
 
     @property
+    def outlier_reference(self) -> Path:
+        """The windows that every window is compared with."""
+        return self.root / "outliers" / "reference.safetensors"
+
+    def outlier_scores(self, day: RecorderDay) -> Path:
+        """How far a recorder-day's windows lie from everything else."""
+        return self.root / "outliers" / day.recorder / f"{day.date}.parquet"
+
+    def outlier_scores_receipt(self, day: RecorderDay) -> Path:
+        """Receipt of a recorder-day's scores; not tracked by the workflow."""
+        return self.outlier_scores(day).with_suffix(".json")
+
+    def outliers(self, table: str) -> Path:
+        """Table of the season: ``windows`` or ``days``."""
+        return self.root / "outliers" / f"{table}.parquet"
+
+    @property
+    def outliers_receipt(self) -> Path:
+        """Receipt of the season's outliers."""
+        return self.root / "outliers" / "outliers.json"
+
+    def prepared(self, day: RecorderDay) -> Path:
+        """A recorder-day's embeddings, made ready for searching."""
+        return self.root / "search" / day.recorder / f"{day.date}.npy"
+
+    def prepared_receipt(self, day: RecorderDay) -> Path:
+        """What they were made from."""
+        return self.prepared(day).with_suffix(".json")
+
+    @property
     def attention(self) -> Path:
         """Folder of heads, masks and boxes."""
         return self.root / "attention"

@@ -104,14 +104,14 @@ def whole(slurm, tmp_path_factory) -> tuple[Season, Submitter, str]:
 @pytest.mark.workflow
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_season_goes_all_the_way_in_fifteen_submissions(whole):
+def test_a_season_goes_all_the_way_in_sixteen_submissions(whole):
     season, submitter, _ = whole
     assert (season.results / "report.html").exists()
     assert season.planned() == {}
     done = [
         "scan", "birdnet_birdnet_day", "spectrograms_spectrograms_day", "sample",
         "train_experiment_wildcards_one", "embed_embed_day", "cluster_wildcards_one",
-        "map_map_map_fit", "assign_assign_day", "attend_wildcards_one",
+        "map_map_map_fit", "assign_assign_day", "attend_wildcards_one", "outliers_wildcards_one",
         "evaluation_comparison_figures_evaluate", "figures_experiment_figures",
     ]  # fmt: skip
     expected = [(f"rule_{name}", "COMPLETED") for name in done]

@@ -51,13 +51,14 @@ def test_core_and_birdnet_jobs_make_the_same_without_torch(season, tmp_path):
         results.training_windows, one.clusters_receipt, one.members,
         *(one.assignment(day) for day in days),
         one.projection, one.map_receipt, *(one.points(day) for day in days),
+        one.outliers("windows"), one.figure("outliers.html"),
         one.cards, one.figure("map_cluster.png"), one.figure("attention.png"),
         results.comparison("agreement.png"),
     ]  # fmt: skip
     before = {path: path.read_bytes() for path in made}
     for folder in ("inventory", "spectrograms", "birdnet", "training"):
         shutil.rmtree(results.root / folder)
-    for folder in ("clusters", "map", "figures"):
+    for folder in ("clusters", "map", "outliers", "figures"):
         shutil.rmtree(one.root / folder)
 
     listed = ",".join(map(str, days))
@@ -71,6 +72,7 @@ def test_core_and_birdnet_jobs_make_the_same_without_torch(season, tmp_path):
         dawnchorus("assign", "-e", "one", "--recorder", day.recorder, "--date", day.date)
     dawnchorus("map", "--fit", "--experiment", "one")
     dawnchorus("map", "--experiment", "one", "--days", listed)
+    dawnchorus("outliers", "--experiment", "one", "--days", listed)
     dawnchorus("report", "--experiment", "one", "--days", listed)
     dawnchorus("report", "--comparison")
     changed = [path for path in made if path.read_bytes() != before[path]]

@@ -54,6 +54,7 @@ def test_the_report_holds_every_figure(finished):
         assert title in page
     for figure in (*EXPERIMENT_FIGURES, *COMPARISON_FIGURES, "faults.tsv", "calendar.html"):
         assert figure in page, figure
+    assert "outliers.html" in page
     for figure in EXPERIMENT_FIGURES:
         if figure.endswith(".png"):
             with Image.open(results.experiment("one").figure(figure)) as picture:

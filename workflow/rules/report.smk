@@ -168,6 +168,7 @@ rule snakemake_report:
             for name in EXPERIMENTS
             for figure in EXPERIMENT_FIGURES
         ],
+        outliers=[RESULTS.experiment(name).figure("outliers.html") for name in EXPERIMENTS],
         comparison=[RESULTS.comparison(figure) for figure in COMPARISON_FIGURES],
     output:
         RESULTS.report,

@@ -46,7 +46,7 @@ class FitSample:
     windows : DataFrame
         recorder, date, recording, offset, time; sorted by recorder-day, then as in the store.
     vectors : float32 array (n, d)
-        Unit vectors, one per row of ``windows``.
+        Unit vectors (or as they are), one per row of ``windows``.
     available : int
         Windows there were to draw from.
     """
@@ -115,7 +115,13 @@ def embeddings_fingerprint(days: Sequence[Embedded]) -> str:
 
 
 def draw(
-    results: Results, experiment: str, days: Sequence[Embedded], windows: int, seed: int
+    results: Results,
+    experiment: str,
+    days: Sequence[Embedded],
+    windows: int,
+    seed: int,
+    *,
+    as_they_are: bool = False,
 ) -> FitSample:
     """Draw windows, each with the same chance, without replacement.
 
@@ -129,6 +135,8 @@ def draw(
         How many; all, if there are fewer.
     seed : int
         The same seed, days and counts give the same draw.
+    as_they_are : bool
+        The vectors as they are stored, not of unit length.
     """
     counts = np.array([one.windows for one in days], dtype=np.int64)
     available = int(counts.sum())
@@ -147,7 +155,7 @@ def draw(
         one, part = days[number], slice(cuts[number], cuts[number + 1])
         rows = drawn[part] - first[number]
         store = store_of(results, experiment, one)
-        vectors[part] = unit(store.take(rows))
+        vectors[part] = store.take(rows) if as_they_are else unit(store.take(rows))
         tables.append(windows_of(one.day, store, rows))
     return FitSample(pl.concat(tables), vectors, available)
 

@@ -249,6 +249,22 @@ class Projection(Section):
     seed: int = 0
 
 
+class Outliers(Section):
+    """Windows and recorder-days that lie far from everything else in the output space."""
+
+    reference_windows: Annotated[int, Field(ge=2)] = 20_000
+    """Windows drawn from the training set's recorder-days, to which every window is compared."""
+    neighbours: Positive = 20
+    """Nearest windows of the reference that a window is compared with, all of other recorder-days than its
+    own."""
+    per_day: Positive = 10
+    """Most windows of one recorder-day in the lists: a recorder with a fault would fill them."""
+    listed: Positive = 1000
+    """Length of the season's list, and of each recorder's at most."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the draw of the reference."""
+
+
 class Attention(Section):
     """Masks around the song from the last block's attention."""
 
@@ -319,6 +335,7 @@ class Settings(Section):
     clustering: Clustering = Clustering()
     dask: Dask = Dask()
     map: Projection = Projection()
+    outliers: Outliers = Outliers()
     attention: Attention = Attention()
     birdnet: BirdNet = BirdNet()
     evaluation: Evaluation = Evaluation()

@@ -161,6 +161,7 @@ def output_of(results: Results, key: Key) -> Path:
         "map_fit": space.projection,
         "map": space.map_receipt,
         "attend": space.attention_receipt,
+        "outliers": space.outliers_receipt,
         "evaluate": results.evaluation / "evaluation.json",
         "experiment_figures": space.cards,
         "comparison_figures": results.comparison("tables.html"),

@@ -140,6 +140,8 @@ READS = (
     ("assign_day", "evaluate"),
     ("birdnet_day", "evaluate"),
     ("attend", "evaluate"),
+    ("assign_day", "outliers"),
+    ("birdnet_day", "outliers"),
     ("map", "experiment_figures"),
     ("attend", "experiment_figures"),
     ("assign_day", "experiment_figures"),
@@ -147,6 +149,7 @@ READS = (
     ("evaluate", "comparison_figures"),
     ("comparison_figures", "snakemake_report"),
     ("experiment_figures", "snakemake_report"),
+    ("outliers", "snakemake_report"),
     ("indices_day", "snakemake_report"),
 )
 """Which step's results another one reads: the edges that say something, as the rules have them."""

@@ -51,6 +51,7 @@ STEPS: dict[str, Step] = {
         Step("map_fit", "map: fit", "map_fit", of_experiment=True),
         Step("map", "map: placement", "map", of_experiment=True),
         Step("attend", "attention", "attend", of_experiment=True),
+        Step("outliers", "outliers", "outliers", of_experiment=True),
         Step("evaluate", "evaluation", "evaluate"),
         Step("experiment_figures", "figures", "figures", of_experiment=True),
         Step("comparison_figures", "figures of the evaluation", "comparison_figures"),

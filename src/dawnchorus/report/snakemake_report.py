@@ -30,6 +30,7 @@ def write_report(settings: Settings, results: Results, snakefile: Path) -> None:
         raise DawnChorusError("is not there", snakefile, "name the workflow with --snakefile")
     targets = [
         *(results.experiment(name).figure("map_cluster.png") for name in settings.experiments),
+        *(results.experiment(name).figure("outliers.html") for name in settings.experiments),
         results.comparison("agreement.png"),
         results.calendar,
     ]

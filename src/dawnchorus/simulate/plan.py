@@ -24,7 +24,10 @@ TINY_FRAMES = 4_410
 """Frames of a file of a tiny season: 0.1 s."""
 
 # First number of a random stream's key: what it is for.
-RECORDER, WEATHER, SCENE, SOUND, BANKS, FAULTS = range(6)
+RECORDER, WEATHER, SCENE, SOUND, BANKS, FAULTS, RARITIES = range(7)
+
+RARE_CALLS = 5
+"""How often the rare species of :mod:`dawnchorus.simulate.rarities` calls in a season."""
 
 
 class SeasonPlan(Section):
@@ -57,6 +60,8 @@ class SeasonPlan(Section):
     seed: Annotated[int, Field(ge=0)] = 1
     tiny: bool = False
     """Write 0.1 s per recording and no truth: for tests of what grows with the number of files."""
+    rarities: bool = False
+    """Plant a sound that occurs five times and a recorder-day with a muffled microphone."""
 
     @field_validator("timezone")
     @classmethod
@@ -83,6 +88,26 @@ class SeasonPlan(Section):
                 "take the interval schedule"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_room_for_rarities(self) -> SeasonPlan:
+        if not self.rarities:
+            return self
+        if self.tiny or self.seconds < 6:
+            raise ValueError("rarities: need recordings of 6 s or more, with sound (not tiny)")
+        if (self.recorders * self.days - 1) * self.recordings < RARE_CALLS:
+            raise ValueError(
+                f"rarities: need {RARE_CALLS} recordings beside those of one recorder-day; take more "
+                "recorders, days or recordings"
+            )
+        return self
+
+    def said(self) -> dict[str, object]:
+        """Return the plan as JSON values; what is rare stands in it only where it was asked for."""
+        values = self.model_dump(mode="json")
+        if not self.rarities:
+            del values["rarities"]
+        return values
 
     @property
     def zone(self) -> ZoneInfo:

@@ -48,11 +48,13 @@ from dawnchorus.simulate.plan import (
     make_plan,
 )
 from dawnchorus.simulate.propagation import SoundPath
+from dawnchorus.simulate.rarities import FAULT, muffled, rarities_of, with_call
 from dawnchorus.simulate.recorders import Recorder, recorder_of, recorders_of
 from dawnchorus.simulate.scene import scenes_of_day, weather_of
 from dawnchorus.simulate.sound import Recording, to_int16
 from dawnchorus.simulate.summary import join_truth
 from dawnchorus.simulate.truth import (
+    fault_row,
     selections_of,
     truth_of_day,
     truth_rows,
@@ -108,6 +110,10 @@ def make_day(out: Path, plan: SeasonPlan, number: int, day: int) -> int:
             with _new_file(out / "cards" / recording.path) as file:
                 file.write(recording.header + content)
         return len(planned)
+    rare = rarities_of(plan)
+    is_faulty = rare is not None and rare.faulty == (number, day)
+    if is_faulty:
+        recorder = muffled(recorder)
     banks = Banks(
         lambda which: plan.random(BANKS, number, day, which),
         lambda hertz: (10 ** (recorder.response_db(hertz) / 20)).astype(np.float32),
@@ -119,7 +125,8 @@ def make_day(out: Path, plan: SeasonPlan, number: int, day: int) -> int:
     rows = []
     for position, (recording, scene) in enumerate(zip(planned, scenes, strict=True)):
         random = plan.random(SOUND, number, day, position)
-        sound = Recording(recorder, scene, plan.frames, banks, way, random)
+        call = rare.calls.get((number, day, position)) if rare is not None else None
+        sound = Recording(recorder, with_call(scene, call), plan.frames, banks, way, random)
         with _new_file(out / "cards" / recording.path) as file:
             file.write(recording.header)
             for block in sound.blocks():
@@ -127,6 +134,16 @@ def make_day(out: Path, plan: SeasonPlan, number: int, day: int) -> int:
         of_this = truth_rows(
             recording.path.as_posix(), recorder.name, recording.start, sound.heard, scene
         )
+        if is_faulty:
+            of_this.append(
+                fault_row(
+                    recording.path.as_posix(),
+                    recorder.name,
+                    recording.start,
+                    plan.frames / SAMPLE_RATE,
+                    FAULT,
+                )
+            )
         write_selection_table(selections_of(out, recording.path), of_this)
         rows += of_this
     write_truth(truth_of_day(out, recorder.name, plan.dates[day]), rows)
@@ -162,7 +179,7 @@ def _write_songmeter_summaries(out: Path, plan: SeasonPlan) -> None:
 
 def _claim(out: Path, plan: SeasonPlan) -> None:
     """Make sure that ``out`` is ours to write to, and say so in it."""
-    claim = {"plan": plan.model_dump(mode="json"), "recipe": RECIPE}
+    claim = {"plan": plan.said(), "recipe": RECIPE}
     marker = out / "plan.json"
     if marker.exists():
         try:
@@ -225,9 +242,9 @@ def simulate(out: Path, plan: SeasonPlan, workers: int = 1) -> dict[str, Any]:
     _write_if_changed(out / "deployments.csv", deployments_table(plan))
     _write_songmeter_summaries(out, plan)
     season = {
-        "plan": plan.model_dump(mode="json"),
+        "plan": plan.said(),
         "version": dawnchorus.__version__,
-        "fingerprint": fingerprint([RECIPE, plan.model_dump(mode="json")]),
+        "fingerprint": fingerprint([RECIPE, plan.said()]),
         "recorder_days": len(days),
         "recordings": recordings,
         "seconds_per_recording": plan.frames / SAMPLE_RATE,

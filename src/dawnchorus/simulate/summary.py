@@ -60,6 +60,7 @@ def join_truth(out: Path, plan: SeasonPlan) -> dict[str, Any]:
     """Join the days' truth into the season's and count what is in it."""
     species: Counter[str] = Counter()
     noises: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
     windows: dict[str, Counter[str]] = {
         part: Counter(windows=0, with_audible_song=0) for part in ("dawn", "day", "dusk", "night")
     }
@@ -77,7 +78,8 @@ def join_truth(out: Path, plan: SeasonPlan) -> dict[str, Any]:
                 if truth.num_rows:
                     writer.write_table(truth)
                 for row in truth.select(["kind", "species", "snr_db"]).to_pylist():
-                    (species if row["kind"] == "song" else noises)[row["species"]] += 1
+                    counts = {"song": species, "noise": noises, "fault": faults}[row["kind"]]
+                    counts[row["species"]] += 1
                     audible += row["kind"] == "song" and row["snr_db"] >= AUDIBLE_DB
                 planned = planned_recordings(plan, recorder, day)
                 names = [recording.path.as_posix() for recording in planned]
@@ -93,5 +95,6 @@ def join_truth(out: Path, plan: SeasonPlan) -> dict[str, Any]:
         "audible_db": AUDIBLE_DB,
         "species": dict(sorted(species.items())),
         "noises": dict(sorted(noises.items())),
+        **({"faults": dict(sorted(faults.items()))} if faults else {}),
         "windows": {part: dict(counts) for part, counts in windows.items()},
     }

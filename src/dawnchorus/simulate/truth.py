@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from dawnchorus.exports.raven import Selection, write_selections
 from dawnchorus.results import publishing
+from dawnchorus.simulate.plan import SAMPLE_RATE
 from dawnchorus.simulate.scene import Scene
 from dawnchorus.simulate.sound import Heard
 
@@ -35,8 +36,8 @@ _FIELDS: list[Any] = [
 ]
 TRUTH = pa.schema(_FIELDS)
 """``start_s`` and ``end_s`` from the recording's start; ``start_utc`` is the row's own start.
-``kind`` is ``song`` or ``noise``; noise has the kind of noise in ``species`` and no individual,
-distance or signal-to-noise ratio."""
+``kind`` is ``song``, ``noise`` or ``fault``; noise and faults have their kind in ``species`` and no individual,
+distance or signal-to-noise ratio. A fault lasts the whole recording, over all frequencies."""
 
 RAVEN_COLUMNS = ("Species", "Kind", "Individual", "SNR (dB)")
 
@@ -98,6 +99,26 @@ def truth_rows(
         for noise in scene.noises
     ]
     return sorted(rows, key=lambda row: (row["start_s"], row["kind"], row["individual"] or ""))
+
+
+def fault_row(
+    recording: str, recorder: str, start: dt.datetime, seconds: float, fault: str
+) -> dict[str, Any]:
+    """Return the row of a recording that was made with a fault of the recorder."""
+    return {
+        "recording": recording,
+        "recorder": recorder,
+        "start_s": 0.0,
+        "end_s": seconds,
+        "low_hz": 0.0,
+        "high_hz": SAMPLE_RATE / 2,
+        "species": fault,
+        "kind": "fault",
+        "individual": None,
+        "distance_m": None,
+        "snr_db": None,
+        "start_utc": start.astimezone(dt.UTC),
+    }
 
 
 def write_selection_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
