@@ -10,7 +10,7 @@ import pytest
 import torch
 import xarray
 
-from dawnchorus.attention import attend as attend_module
+from dawnchorus.attention import looking
 from dawnchorus.attention.attend import attend, central_windows
 from dawnchorus.attention.heads import class_attention
 from dawnchorus.attention.masks import mass_mask
@@ -23,6 +23,8 @@ from dawnchorus.results import RecorderDay
 from dawnchorus.spectrograms.store import SpectrogramStore
 from embedding.season import EXPERIMENT, NATIVE_RATE, Season, files, random_codes
 
+POSTER = {"source": "heads", "finer": 1, "join_seconds": 0.0}
+"""The poster's protocol: the mean of the heads, on the network's own patches."""
 DAYS = [RecorderDay("REC01", "2021-06-01"), RecorderDay("REC02", "2021-06-02")]
 
 
@@ -113,7 +115,7 @@ def test_central_windows() -> None:
 @pytest.fixture
 def season(tmp_path: Path) -> Season:
     season = Season(tmp_path / "results")
-    season.changes["attention"] = {"windows_per_cluster": 5}
+    season.changes["attention"] = {"windows_per_cluster": 5, **POSTER}
     for number, day in enumerate(DAYS):
         season.add_spectrograms(day, random_codes(60, seed=number))
     season.add_model()
@@ -140,7 +142,8 @@ def test_windows_heads_and_masks(season: Season) -> None:
         attention = data["attention"].values
         np.testing.assert_array_equal(data["mask"].values, mass_mask(attention, 0.6))
         np.testing.assert_array_equal(
-            data["merged_mask"].values, mass_mask(attention.mean(axis=1), 0.6)
+            data["merged_mask"].values,
+            mass_mask(attention.mean(axis=1, dtype=np.float64).astype(np.float32), 0.6),
         )
         assert data["cluster"].values.tolist() == windows["cluster"].to_list()
         assert data["low_hz"].dims == ("row",)
@@ -166,7 +169,7 @@ def test_crafted_map_comes_back_in_hertz_and_seconds(
     crafted[:3, 1, 2] = 1.0  # three heads look here
     crafted[3, 0, 0] = 1.0  # one elsewhere: the mean's mask of 60 % leaves it out
     monkeypatch.setattr(
-        attend_module, "class_attention", lambda module, x: crafted.expand(len(x), -1, -1, -1)
+        looking, "of_heads", lambda _, tokens: crafted.expand(len(tokens.grid), -1, -1, -1)
     )
     receipt = attend(season.settings, season.results, EXPERIMENT)
     boxes = pl.read_parquet(season.paths.attention / "boxes.parquet")
@@ -217,7 +220,7 @@ def test_same_bytes_again(season: Season) -> None:
     first = files(season.paths.attention)
     attend(season.settings, season.results, EXPERIMENT)
     assert files(season.paths.attention) == first
-    season.changes["attention"] = {"windows_per_cluster": 5, "mass": 0.5}
+    season.changes["attention"] = {"windows_per_cluster": 5, **POSTER, "mass": 0.5}
     receipt = attend(season.settings, season.results, EXPERIMENT)
     assert f'"{receipt["fingerprint"]}"'.encode() not in first["attention.json"]
 

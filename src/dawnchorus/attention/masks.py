@@ -7,13 +7,14 @@ arrays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dawnchorus.config import Patch, sides
+from dawnchorus.config import Attention, Patch, sides
 
 TOUCHING = np.ones((3, 3), dtype=np.int8)
 """Patches that meet at a corner belong together: a rising song leaves steps, not a line."""
@@ -83,7 +84,59 @@ def patch_boxes(mask: NDArray[np.bool_], attention: NDArray[np.floating]) -> lis
         boxes.append(
             PatchBox(rows.start, rows.stop - 1, columns.start, columns.stop - 1, part / total)
         )
-    return sorted(boxes, key=lambda box: (-box.mass, box.first_column, box.first_row))
+    return sorted(boxes, key=_strongest_first)
+
+
+def joined(boxes: Iterable[PatchBox], gap: float) -> list[PatchBox]:
+    """Join boxes that follow each other in the same band: the syllables of one song.
+
+    Parameters
+    ----------
+    boxes : iterable of PatchBox
+    gap : float
+        Most columns between two boxes that become one. They must share at least half of the rows of
+        the one that has fewer.
+
+    Returns
+    -------
+    list of PatchBox
+        Every box once, alone or joined; masses add. None of them could be joined further. The strongest
+        first.
+    """
+    kept = list(boxes)
+    at = 0
+    while at < len(kept):
+        one = kept[at]
+        partner = next(
+            (place for place in range(at + 1, len(kept)) if _follow(one, kept[place], gap)), None
+        )
+        if partner is None:
+            at += 1
+            continue
+        kept[at] = _around(one, kept.pop(partner))
+        at = 0  # what is longer now may reach those before it
+    return sorted(kept, key=_strongest_first)
+
+
+def _follow(one: PatchBox, other: PatchBox, gap: float) -> bool:
+    between = max(one.first_column, other.first_column) - min(one.last_column, other.last_column)
+    shared = min(one.last_row, other.last_row) - max(one.first_row, other.first_row) + 1
+    fewer = min(one.last_row - one.first_row, other.last_row - other.first_row) + 1
+    return between - 1 <= gap and 2 * shared >= fewer
+
+
+def _around(one: PatchBox, other: PatchBox) -> PatchBox:
+    return PatchBox(
+        min(one.first_row, other.first_row),
+        max(one.last_row, other.last_row),
+        min(one.first_column, other.first_column),
+        max(one.last_column, other.last_column),
+        one.mass + other.mass,
+    )
+
+
+def _strongest_first(box: PatchBox) -> tuple[float, int, int]:
+    return (-box.mass, box.first_column, box.first_row)
 
 
 @dataclass(frozen=True)
@@ -162,10 +215,38 @@ class PatchGrid:
         )
 
 
-def large_enough(
-    boxes: Iterable[WindowBox], *, min_seconds: float, min_hertz: float
-) -> Iterator[WindowBox]:
-    """Yield the boxes that are at least so long and so high."""
+def boxes_of(
+    map_: NDArray[np.floating], grid: PatchGrid, wanted: Attention
+) -> tuple[NDArray[np.bool_], list[WindowBox]]:
+    """Mask a map, and put boxes around what is kept.
+
+    Parameters
+    ----------
+    map_ : array (rows, columns)
+        Not negative.
+    grid : PatchGrid
+        Its cells.
+    wanted : Attention
+        Share of the mass, gap to be joined, limits of the boxes.
+
+    Returns
+    -------
+    mask : bool array (rows, columns)
+    boxes : list of WindowBox
+        The strongest first.
+    """
+    mask = mass_mask(map_, wanted.mass)
+    cell = float(grid.end_s[0] - grid.start_s[0])
+    # Half a thousandth of a cell: a gap of 0.2 s is two cells of 0.1 s, whatever the rounding.
+    parts = joined(patch_boxes(mask, map_), wanted.join_seconds / cell + 5e-4)
+    return mask, list(of_right_size([grid.window_box(part) for part in parts], wanted))
+
+
+def of_right_size(boxes: Iterable[WindowBox], wanted: Attention) -> Iterator[WindowBox]:
+    """Yield the boxes that are neither too short or long nor too low or high."""
+    longest = math.inf if wanted.max_seconds is None else wanted.max_seconds
+    highest = math.inf if wanted.max_hertz is None else wanted.max_hertz
     for box in boxes:
-        if box.end_s - box.start_s >= min_seconds and box.high_hz - box.low_hz >= min_hertz:
+        seconds, hertz = box.end_s - box.start_s, box.high_hz - box.low_hz
+        if wanted.min_seconds <= seconds <= longest and wanted.min_hertz <= hertz <= highest:
             yield box
