@@ -177,7 +177,8 @@ def look_at(
         Fingerprint of the maps.
     """
     wanted = looker.wanted
-    grid, rates = grid_of(results, windows, looker.cell), native_rates(results, windows)
+    grid = grid_of(results, windows, looker.cell, wanted.finer)
+    rates = native_rates(results, windows)
     rows: list[dict[str, Any]] = []
     content = xxhash.xxh3_128()
     with (

@@ -152,20 +152,26 @@ class WindowBox:
 
 @dataclass(frozen=True)
 class PatchGrid:
-    """The patches of a window in hertz and seconds.
+    """The cells of a window in hertz and seconds.
 
     Attributes
     ----------
     low_hz, high_hz : float64 arrays (rows,)
-        Edges of each row of patches.
+        Edges of each row of cells.
     start_s, end_s : float64 arrays (columns,)
-        Edges of each column of patches, in seconds from the window's start.
+        Edges of each column of cells, in seconds from the window's start.
+    box_low_hz, box_high_hz, box_start_s, box_end_s : float64 arrays
+        Edges of a box whose outermost cells lie in that row or column: the same, or drawn in.
     """
 
     low_hz: NDArray[np.float64]
     high_hz: NDArray[np.float64]
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
+    box_low_hz: NDArray[np.float64]
+    box_high_hz: NDArray[np.float64]
+    box_start_s: NDArray[np.float64]
+    box_end_s: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -175,8 +181,9 @@ class PatchGrid:
         frame_time: ArrayLike,
         hop_seconds: float,
         patch: Patch,
+        finer: int = 1,
     ) -> PatchGrid:
-        """Lay the patches over a window.
+        """Lay patches, or the cells of a finer grid, over a window.
 
         Parameters
         ----------
@@ -187,7 +194,11 @@ class PatchGrid:
         hop_seconds : float
             Time between frames. A frame stands for the hop around its middle.
         patch : int or tuple of int
-            Side of a patch, or its mel rows and frames.
+            Side of a cell, or its mel rows and frames.
+        finer : int
+            Cells along each side of a patch. The patch of a cell then reaches beyond it, by half of what it
+            is larger, and the cell lights up when the song has only entered its patch. So boxes are drawn
+            in by as much, though never to less than one band or frame, and never from the window's edges.
         """
         low, high = np.asarray(band_low, np.float64), np.asarray(band_high, np.float64)
         middle = np.asarray(frame_time, np.float64)
@@ -197,22 +208,49 @@ class PatchGrid:
                 f"{len(low)} mel rows and {len(middle)} frames are no multiple of a patch of "
                 f"{rows} x {columns}"
             )
-        return cls(
+        edges = (
             low[::rows],
             high[rows - 1 :: rows],
             middle[::columns] - hop_seconds / 2,
             middle[columns - 1 :: columns] + hop_seconds / 2,
         )
+        box = [edge.copy() for edge in edges]
+        if finer > 1:
+            # A band's own part, where its triangle is the higher one, begins half a corner further in.
+            in_bands = _drawn_in(rows, finer) + 0.5
+            corner = np.concatenate([low, high[-2:]])
+            at = np.arange(len(corner))
+            first = np.arange(0, len(low), rows)
+            box[0][1:] = np.interp(first + in_bands, at, corner)[1:]
+            box[1][:-1] = np.interp(first + rows + 1 - in_bands, at, corner)[:-1]
+            box[2][1:] += _drawn_in(columns, finer) * hop_seconds
+            box[3][:-1] -= _drawn_in(columns, finer) * hop_seconds
+        return cls(*edges, *box)
+
+    @property
+    def column_seconds(self) -> float:
+        """From one column to the next."""
+        return float(self.end_s[-1] - self.start_s[0]) / len(self.start_s)
+
+    def whole_cells(self) -> PatchGrid:
+        """Return the same grid for a map whose cells see no further than themselves."""
+        edges = (self.low_hz, self.high_hz, self.start_s, self.end_s)
+        return PatchGrid(*edges, *edges)
 
     def window_box(self, box: PatchBox) -> WindowBox:
         """Return a box of patches in seconds and hertz."""
         return WindowBox(
-            start_s=float(self.start_s[box.first_column]),
-            end_s=float(self.end_s[box.last_column]),
-            low_hz=float(self.low_hz[box.first_row]),
-            high_hz=float(self.high_hz[box.last_row]),
+            start_s=float(self.box_start_s[box.first_column]),
+            end_s=float(self.box_end_s[box.last_column]),
+            low_hz=float(self.box_low_hz[box.first_row]),
+            high_hz=float(self.box_high_hz[box.last_row]),
             mass=box.mass,
         )
+
+
+def _drawn_in(cell: int, finer: int) -> float:
+    """Bands or frames by which a box is drawn in on each side."""
+    return min(cell * (finer - 1) / 2, (cell - 1) / 2)
 
 
 def boxes_of(
@@ -236,9 +274,9 @@ def boxes_of(
         The strongest first.
     """
     mask = mass_mask(map_, wanted.mass)
-    cell = float(grid.end_s[0] - grid.start_s[0])
     # Half a thousandth of a cell: a gap of 0.2 s is two cells of 0.1 s, whatever the rounding.
-    parts = joined(patch_boxes(mask, map_), wanted.join_seconds / cell + 5e-4)
+    gap = wanted.join_seconds / grid.column_seconds + 5e-4
+    parts = joined(patch_boxes(mask, map_), gap)
     return mask, list(of_right_size([grid.window_box(part) for part in parts], wanted))
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import zarr
 from numpy.typing import NDArray
@@ -44,6 +45,19 @@ BOXES: dict[str, Any] = {
 """Columns of ``boxes.parquet``. Seconds count from the recording's start, ``time`` is the UTC of the
 box's start, ``head`` -1 is the merged map, ``source`` what the map is made of (:mod:`.sources`), ``mass``
 the share of that map."""
+
+
+EDGES = {
+    "low_hz": "lower edge of the row",
+    "high_hz": "upper edge of the row",
+    "start_s": "start of the column in the window",
+    "end_s": "end of the column in the window",
+    "box_low_hz": "lower edge of a box that begins in the row",
+    "box_high_hz": "upper edge of a box that ends in the row",
+    "box_start_s": "start of a box that begins in the column",
+    "box_end_s": "end of a box that ends in the column",
+}
+"""Arrays of ``heads.zarr`` that say where rows and columns lie."""
 
 
 def seconds(amount: float) -> timedelta:
@@ -115,14 +129,11 @@ class HeadsWriter:
             ("rank", "place in the cluster; 0 is the most central"),
         ):
             self._array(name, (windows,), "int32", ("window",), {"long_name": said_of})
-        edges = (
-            ("low_hz", grid.low_hz, "row", {"long_name": "lower edge of the row", "units": "Hz"}),
-            ("high_hz", grid.high_hz, "row", {"long_name": "upper edge of the row", "units": "Hz"}),
-            # Seconds as a plain number: with units of time, readers would make dates of them.
-            ("start_s", grid.start_s, "column", {"long_name": "start of the column in the window"}),
-            ("end_s", grid.end_s, "column", {"long_name": "end of the column in the window"}),
-        )
-        for name, values, dimension, said in edges:
+        # Seconds as a plain number: with units of time, readers would make dates of them.
+        for name, said_of in EDGES.items():
+            values: NDArray[np.float64] = getattr(grid, name)
+            dimension = "row" if name.endswith("hz") else "column"
+            said = {"long_name": said_of} | ({"units": "Hz"} if dimension == "row" else {})
             self._array(name, values.shape, "float64", (dimension,), said)[...] = values
 
     def _array(

@@ -32,11 +32,11 @@ def native_rates(results: Results, windows: pl.DataFrame) -> dict[str, int]:
     return rates
 
 
-def grid_of(results: Results, windows: pl.DataFrame, cell: Patch) -> PatchGrid:
+def grid_of(results: Results, windows: pl.DataFrame, cell: Patch, finer: int = 1) -> PatchGrid:
     """Lay cells over a window. One training, one set of parameters: they lie alike in all windows."""
     store = SpectrogramStore.open(results.spectrograms(days_of(windows)[0]))
     hop = float(store.frame_time[1] - store.frame_time[0])
-    return PatchGrid.of(store.band_low, store.band_high, store.frame_time, hop, cell)
+    return PatchGrid.of(store.band_low, store.band_high, store.frame_time, hop, cell, finer)
 
 
 def box_rows(

@@ -263,7 +263,7 @@ class Attention(Section):
     """Cells of a map along each side of a patch."""
     mass: Annotated[float, Field(gt=0, le=1)] = 0.6
     """Share of a map's mass that a mask keeps."""
-    join_seconds: Annotated[float, Field(ge=0)] = 0.3
+    join_seconds: Annotated[float, Field(ge=0)] = 0.2
     """Boxes of the same band with no longer gap than this become one: the syllables of a song."""
     min_seconds: Annotated[float, Field(ge=0)] = 0.03
     """Boxes shorter than this are dropped."""

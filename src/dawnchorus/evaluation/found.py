@@ -11,10 +11,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dawnchorus.attention.masks import PatchGrid
+
 Boxes = NDArray[np.float64]
 """Rows of (start, end, low, high), shape (n, 4)."""
 FOUND = 0.3
 """IoU from which a song counts as found."""
+LOUD_DB = 6.0
+"""Songs that stand less far out of all else in their box are not looked for."""
 
 
 def overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:
@@ -32,7 +36,8 @@ def songs_in_windows(
     windows: pl.DataFrame,
     seconds: float,
     hertz: tuple[float, float],
-    least_share: float = 0.0,
+    *,
+    every_window: bool = False,
 ) -> pl.DataFrame:
     """Give each song the window that holds most of it, and cut it to that window.
 
@@ -46,8 +51,8 @@ def songs_in_windows(
         Length of a window.
     hertz : tuple of float
         Lowest and highest frequency that the spectrogram shows.
-    least_share : float
-        Songs of which the best window holds less than this share are left out.
+    every_window : bool
+        Give a song all windows that hold any of it.
 
     Returns
     -------
@@ -65,14 +70,11 @@ def songs_in_windows(
         high=pl.col("high_hz").clip(*hertz),
     )
     met = met.filter((pl.col("end") > pl.col("begin")) & (pl.col("high") > pl.col("low")))
-    met = met.with_columns(held=pl.col("end") - pl.col("begin")).filter(
-        pl.col("held") >= least_share * (pl.col("end_s") - pl.col("start_s"))
-    )
-    order = ["song_number", "held", "window_s"]
-    best = met.sort(order, descending=[False, True, False]).unique(
-        "song_number", keep="first", maintain_order=True
-    )
-    return best.with_columns(start_s="begin", end_s="end", low_hz="low", high_hz="high").select(
+    met = met.with_columns(held=pl.col("end") - pl.col("begin"))
+    met = met.sort(["song_number", "held", "window_s"], descending=[False, True, False])
+    if not every_window:
+        met = met.unique("song_number", keep="first", maintain_order=True)
+    return met.with_columns(start_s="begin", end_s="end", low_hz="low", high_hz="high").select(
         "window", *songs.columns
     )
 
@@ -93,4 +95,35 @@ def best_overlaps(songs: pl.DataFrame, boxes: dict[int, Boxes]) -> NDArray[np.fl
         here = boxes.get(window)
         if here is not None and len(here):
             best[row] = overlaps(edges[row : row + 1], here).max()
+    return best
+
+
+def ceiling(
+    songs: pl.DataFrame, grid: PatchGrid, window_start: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the best IoU that any box of whole cells reaches with each song.
+
+    Each edge of the best box is one of the two grid lines around the song's edge, or further in or out
+    by one: all combinations are tried.
+
+    Parameters
+    ----------
+    songs : DataFrame
+        From :func:`songs_in_windows`.
+    grid : PatchGrid
+    window_start : float array
+        Of each window in its recording, by its number.
+    """
+    edges = songs.select("start_s", "end_s", "low_hz", "high_hz").to_numpy().astype(np.float64)
+    begin = window_start[songs["window"].to_numpy()]
+    best = np.zeros(len(edges))
+    for row, song in enumerate(edges - np.stack([begin, begin, 0 * begin, 0 * begin], axis=1)):
+        lines = [grid.start_s, grid.end_s, grid.low_hz, grid.high_hz]
+        near = [
+            line[np.argsort(np.abs(line - edge), kind="stable")[:4]]
+            for line, edge in zip(lines, song, strict=True)
+        ]
+        boxes = np.stack(np.meshgrid(*near, indexing="ij"), axis=-1).reshape(-1, 4)
+        usable = (boxes[:, 1] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 2])
+        best[row] = overlaps(song[None], boxes[usable]).max(initial=0.0)
     return best
