@@ -44,6 +44,7 @@ from dawnchorus.evaluation.found import (
     overlaps,
     songs_in_windows,
 )
+from dawnchorus.learning.backbone import untrained
 from dawnchorus.spectrograms.store import SpectrogramStore
 from spectrograms import heading
 
@@ -68,7 +69,7 @@ EXPERIMENTS = {
     "dino": {"method": "dino", "pooling": "cls"},
     "vicreg": {"method": "vicreg", "pooling": "bands-max"},
 }
-HEADER = f"{'map':<26} {'agree':>6} {'found':>6} {'IoU':>6} {'boxes':>6} {'good':>6} {'idle':>6} {'song energy':>12}"
+HEADER = f"{'map':<28} {'agree':>6} {'found':>6} {'IoU':>6} {'boxes':>6} {'good':>6} {'idle':>6} {'song energy':>12}"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Figures:
     def row(self, name: str) -> str:
         """One line of the table."""
         return (
-            f"{name:<26} {self.agree:>6.2f} {self.found:>6.3f} {self.overlap:>6.3f} {self.boxes:>6.1f} "
+            f"{name:<28} {self.agree:>6.2f} {self.found:>6.3f} {self.overlap:>6.3f} {self.boxes:>6.1f} "
             f"{self.good:>6.2f} {self.idle:>6.1f} {self.song_energy:>12.2f}"
         )
 
@@ -348,9 +349,9 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
             f"{of_patch.mean():.3f}; of cells of {cell[0]}x{cell[1]}: {(best >= FOUND).mean():.3f}, {best.mean():.3f}"
         )
         say(f"song's share of the energy of whole windows: {np.mean(whole):.2f}")
-        tables: dict[str, dict[str, Figures]] = {"no network": {}}
+        tables: dict[str, dict[str, Figures]] = {"nothing learned": {}}
         for name, maps, side in baselines(judged, cell, wanted):
-            tables["no network"][name] = judge(judged, maps, side, wanted)
+            tables["nothing learned"][name] = judge(judged, maps, side, wanted)
         for name in experiments:
             train = ("train", *options, "--experiment", name)
             windows = 200 if given.quick else TRAINING_WINDOWS
@@ -363,6 +364,10 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
             )
             looker.agree_on(season.codes[:: max(1, len(season.codes) // 128)][:128])
             seen = looker.look(judged.codes)
+            blank = Looker(untrained(looker.metadata), looker.metadata, wanted, batch_size=32)
+            tables["nothing learned"][f"untrained {name}, {wanted.source}"] = judge(
+                judged, blank.look(judged.codes).maps[wanted.source], cell, wanted, wanted.finer
+            )
             tables[name] = {
                 map_name: judge(judged, maps, cell, wanted, wanted.finer)
                 for map_name, maps in of_network(looker, seen)
@@ -382,7 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
                 say(figures.row(name))
     ours = {name: table[wanted.source] for name, table in tables.items() if name in experiments}
     winner = max(ours, key=lambda name: ours[name].found)
-    peers = {name: round(one.found, 4) for name, one in tables["no network"].items()}
+    peers = {name: round(one.found, 4) for name, one in tables["nothing learned"].items()}
     say()
     say(
         json.dumps(

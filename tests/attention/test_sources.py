@@ -39,7 +39,7 @@ def test_what_stands_out_is_where_it_was_put(name: str, pooling: str) -> None:
 
 def test_departure_by_hand() -> None:
     map_ = sources.departure(tokens(song()))
-    length = 20**0.5  # of (4, 2)
+    length = 20**0.25  # root of the length of (4, 2)
     mean = 2 * length / 36
     assert map_[0, 2, 5:7].tolist() == pytest.approx([length - mean] * 2)
     assert map_.sum() == pytest.approx(2 * (length - mean))

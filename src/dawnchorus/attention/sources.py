@@ -7,9 +7,10 @@ negative, over the cells of the grid.
     The class token's attention in the last block (Caron et al. 2021, arXiv:2104.14294): the poster's
     protocol. Of all heads one map is made (:func:`merged`).
 ``departure``
-    How far a patch's token is from the median token of its row: what the noise floor is to decibels,
-    in the network's own space. Close to anomaly maps from a pretrained network's patches (PaDiM, Defard
-    et al. 2020, arXiv:2011.08785), but each window is its own reference.
+    How far a patch's token, before the last norm, is from the median token of its row: what the noise floor
+    is to decibels, in the network's own space. Close to anomaly maps from a network's patches (PaDiM,
+    Defard et al. 2020, arXiv:2011.08785), but each window is its own reference. The square root is taken, so
+    that the loudest syllable does not outweigh the others.
 ``pooled``
     Which patches carry a vector that is a maximum over patches: for each feature the patch that wins
     the maximum, weighted by how far it stands above the median of those that compete. What the window's
@@ -86,10 +87,14 @@ def merged(heads: Tensor, merge: Merge, agreement: Tensor | None = None) -> Tens
 
 
 def departure(tokens: Tokens, _: Pooling = "cls") -> Tensor:
-    """Return how far each token is from its row's median token."""
-    grid = tokens.grid.float()
-    away = grid - grid.median(dim=2, keepdim=True).values
-    return standing_out(away.norm(dim=-1))
+    """Return how far each token is from its row's median token, before the last norm.
+
+    That norm gives every token the same length: what is a faint noise to the network would come out as
+    large as a song.
+    """
+    raw = tokens.raw.float()
+    away = raw - raw.median(dim=2, keepdim=True).values
+    return standing_out(away.norm(dim=-1).sqrt())
 
 
 def pooled(tokens: Tokens, pooling: Pooling) -> Tensor:
