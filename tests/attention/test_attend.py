@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -373,3 +374,46 @@ def test_patches_that_are_no_squares(season: Season) -> None:
         assert (data.sizes["row"], data.sizes["column"]) == (4, 2)
         assert data["low_hz"].values.tolist() == store.band_low[::8].tolist()
         assert float(data["start_s"][1] - data["start_s"][0]) == pytest.approx(32 * 256 / 24_000)
+
+
+def test_one_window_from_the_command(season: Season, tmp_path: Path) -> None:
+    """The same maps and boxes as in the season's step, for the window that a sample or a moment names."""
+    from PIL import Image
+    from typer.testing import CliRunner
+
+    from dawnchorus.cli import app
+
+    attend(season.settings, season.results, EXPERIMENT)
+    whole = pl.read_parquet(season.paths.attention / "boxes.parquet")
+    window = pl.read_parquet(season.paths.attention / "windows.parquet").row(3, named=True)
+    handed = season.settings.model_dump_json()
+
+    def run_with(*options: object) -> tuple[int, str]:
+        words = ["attend", "-e", EXPERIMENT, "--settings", handed, *map(str, options)]
+        found = CliRunner().invoke(app, words)
+        return found.exit_code, str(found.exception or "")
+
+    by_sample, by_moment = tmp_path / "sample", tmp_path / "moment"
+    sample = window["offset"] + 100
+    assert run_with("--recording", window["recording"], "--offset", sample, "--out", by_sample) == (
+        0,
+        "",
+    )
+    place = ("--recorder", window["recorder"], "--date", window["date"])
+    moment = window["time"].replace(microsecond=0) + timedelta(seconds=1)
+    inside = (moment - window["time"]).total_seconds() < 0.75
+    if inside:
+        assert run_with(*place, "--time", moment.isoformat(), "--out", by_moment)[0] == 0
+        assert (by_moment / "boxes.parquet").read_bytes() == (
+            by_sample / "boxes.parquet"
+        ).read_bytes()
+    own = pl.read_parquet(by_sample / "boxes.parquet")
+    here = (pl.col("recording") == window["recording"]) & (pl.col("offset") == window["offset"])
+    assert own.drop("cluster", "mass").equals(whole.filter(here).drop("cluster", "mass"))
+    np.testing.assert_allclose(own["mass"], whole.filter(here)["mass"], rtol=1e-5)
+    picture = np.asarray(Image.open(by_sample / "window-1.png").convert("RGB"))
+    assert picture.shape[1] == 1100
+    blue = np.abs(picture.astype(int) - (127, 224, 255)).max(axis=-1) < 60
+    assert blue.sum() > 100  # boxes are drawn
+    assert "one window needs a folder" in run_with("--recording", window["recording"])[1]
+    assert "no window is named" in run_with("--out", tmp_path / "x", *place)[1]

@@ -25,7 +25,7 @@ def days_of(windows: pl.DataFrame) -> list[RecorderDay]:
 
 def native_rates(results: Results, windows: pl.DataFrame) -> dict[str, int]:
     """Sample rate of each recording of the windows' days, in which offsets count."""
-    rates = {}
+    rates: dict[str, int] = {}
     for day in days_of(windows):
         receipt = read_receipt(results.spectrograms_receipt(day))
         rates |= {one["recording"]: int(one["sample_rate"]) for one in receipt["recordings"]}

@@ -140,9 +140,8 @@ def _add_window(
     central: CentralWindows,
     window: int,
 ) -> None:
-    one = score(
-        _in_mel(seen.boxes), seen.mass, _in_mel(songs), (*frame[:2], *map(float, mel_of(frame[2:])))
-    )
+    low, high = map(float, mel_of(frame[2:]))
+    one = score(_in_mel(seen.boxes), seen.mass, _in_mel(songs), (frame[0], frame[1], low, high))
     if one is None:
         return
     power = central.power[window]
