@@ -250,6 +250,22 @@ def of_network(looker: Looker, seen: Look) -> Iterator[tuple[str, NDArray[np.flo
             yield name, map_
 
 
+def without(judged: Judged, looker: Looker, seen: Look) -> dict[str, Figures]:
+    """The default map with one choice less: syllables not joined, half the mass, a cell per patch."""
+    wanted, source = looker.wanted, looker.wanted.source
+    found = {}
+    for name, changes in (("not joined", {"join_seconds": 0.0}), ("mass 0.5", {"mass": 0.5})):
+        changed = wanted.model_copy(update=changes)
+        found[f"{source}, {name}"] = judge(
+            judged, seen.maps[source], looker.cell, changed, wanted.finer
+        )
+    changed = wanted.model_copy(update={"finer": 1})
+    coarse = Looker(looker.module, looker.metadata, changed, batch_size=32)
+    maps = coarse.look(judged.codes).maps[source]
+    found[f"{source}, finer 1"] = judge(judged, maps, coarse.cell, changed)
+    return found
+
+
 def draw(judged: Judged, network: str, seen: Look, looker: Looker, path: Path) -> None:
     """Draw some windows: spectrogram with songs and boxes, the default map, the mean of the heads."""
     from matplotlib.patches import Rectangle
@@ -371,7 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
             tables[name] = {
                 map_name: judge(judged, maps, cell, wanted, wanted.finer)
                 for map_name, maps in of_network(looker, seen)
-            }
+            } | without(judged, looker, seen)
             if given.save:
                 draw(
                     judged,

@@ -71,7 +71,7 @@ class Looker:
         self.device = torch.device("cpu") if device is None else device
         self.cell = finer_patch(metadata.patch, wanted.finer)
         self.shape = (metadata.mels // self.cell[0], metadata.frames // self.cell[1])
-        self._module = module.to(self.device)
+        self.module = module.to(self.device)
         tokens = self.shape[0] * self.shape[1] + 1
         # A block's widest layer holds four times the width.
         self.batch_size = max(1, min(batch_size, BATCH_BYTES // (16 * tokens * metadata.width)))
@@ -115,13 +115,13 @@ class Looker:
 
     def _heads(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            tokens = run(self._module, self._input(codes), (LAST,), self.wanted.finer)
-            return np.asarray(of_heads(self._module, tokens).cpu().numpy())
+            tokens = run(self.module, self._input(codes), (LAST,), self.wanted.finer)
+            return np.asarray(of_heads(self.module, tokens).cpu().numpy())
 
     def _look(self, codes: NDArray[np.uint8]) -> Look:
         with torch.inference_mode():
-            tokens = run(self._module, self._input(codes), (LAST,), self.wanted.finer)
-            heads = of_heads(self._module, tokens)
+            tokens = run(self.module, self._input(codes), (LAST,), self.wanted.finer)
+            heads = of_heads(self.module, tokens)
             weights = None if self.agreement is None else torch.tensor(self.agreement).to(heads)
             maps = {HEADS: merged(heads, self.wanted.merge, weights)}
             for name, of_tokens in OF_TOKENS.items():
