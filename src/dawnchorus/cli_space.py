@@ -6,6 +6,7 @@ folder.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -201,16 +202,59 @@ def outliers(
 @app.command()
 def attend(
     experiment: ExperimentName,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="One window: folder for maps, boxes and a picture.")
+    ] = None,
+    recording: Annotated[
+        str | None, typer.Option("--recording", help="One window: path below audio.root.")
+    ] = None,
+    offset: Annotated[
+        int, typer.Option("--offset", min=0, help="A sample of the window, at the file's rate.")
+    ] = 0,
+    recorder: Annotated[
+        str | None, typer.Option("--recorder", help="One window: id of the recorder.")
+    ] = None,
+    date: Annotated[str | None, typer.Option("--date", help="Local date, YYYY-MM-DD.")] = None,
+    time: Annotated[
+        datetime | None,
+        typer.Option(
+            "--time",
+            formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
+            help="Moment, UTC if without an offset.",
+        ),
+    ] = None,
     config_files: ConfigFiles = None,
     overrides: Overrides = None,
     handed: Handed = None,
     device: Device = "auto",
 ) -> None:
-    """Look where the heads look: masks and boxes for each cluster's most central windows.
+    """Look where the song is: masks and boxes for each cluster's central windows, or for one window.
 
-    Example: dawnchorus attend --experiment dino_vits16 --set attention.mass=0.5
+    Example: dawnchorus attend --experiment dino_vits16 --recording SM01/a.wav --offset 132300 --out seen
     """
-    from dawnchorus.attention.attend import attend
-
     settings, results = chosen_settings(config_files, overrides, handed)
-    say_receipt(f"attend {experiment}", attend(settings, results, experiment, device=device))
+    if out is None and recording is None and recorder is None:
+        from dawnchorus.attention.attend import attend
+
+        say_receipt(f"attend {experiment}", attend(settings, results, experiment, device=device))
+        return
+    from dawnchorus.attention.one_window import at_time, attend_to, of_recording
+    from dawnchorus.report.attention_window import draw_windows
+
+    if out is None:
+        raise DawnChorusError(
+            "one window needs a folder", "--out", "name one that is not there yet"
+        )
+    if recording is not None:
+        windows = of_recording(results, recording, offset)
+    elif recorder is not None and date is not None and time is not None:
+        windows = at_time(results, RecorderDay(recorder, date), time)
+    else:
+        raise DawnChorusError(
+            "no window is named",
+            "attend --out",
+            "give --recording and --offset, or --recorder, --date and --time",
+        )
+    say_receipt(f"attend {out}", attend_to(settings, results, experiment, windows, out, device))
+    for picture in draw_windows(results, out):
+        say(f"attend: {picture}")

@@ -12,11 +12,13 @@ from dawnchorus.attention.masks import (
     PatchBox,
     PatchGrid,
     WindowBox,
-    large_enough,
+    boxes_of,
+    joined,
     mass_mask,
+    of_right_size,
     patch_boxes,
 )
-from dawnchorus.config import Spectrogram
+from dawnchorus.config import Attention, Spectrogram
 from dawnchorus.spectrograms import mel
 
 ATTENTION = arrays(np.float64, (3, 4, 5), elements=st.integers(0, 50).map(float))
@@ -132,10 +134,71 @@ def test_a_window_must_divide_into_patches() -> None:
         PatchGrid.of(np.arange(30), np.arange(30), np.arange(64), 0.1, 16)
 
 
-def test_small_boxes_are_dropped() -> None:
+def test_small_and_large_boxes_are_dropped() -> None:
     short = WindowBox(0.0, 0.02, 1000, 5000, 0.5)
     low = WindowBox(0.0, 0.5, 1000, 1100, 0.2)
     good = WindowBox(0.0, 0.5, 1000, 3000, 0.3)
-    assert list(large_enough([short, low, good], min_seconds=0.03, min_hertz=0)) == [low, good]
-    assert list(large_enough([short, low, good], min_seconds=0.03, min_hertz=200)) == [good]
-    assert list(large_enough([short], min_seconds=0.02, min_hertz=4000)) == [short]
+    every = [short, low, good]
+
+    def kept(**limits: float) -> list[WindowBox]:
+        return list(of_right_size(every, Attention(**limits)))
+
+    assert kept() == [low, good]
+    assert kept(min_hertz=200) == [good]
+    assert kept(min_seconds=0.02, min_hertz=3500) == [short]
+    assert kept(min_seconds=0.0, max_seconds=0.1) == [short]
+    assert kept(min_seconds=0.0, max_hertz=2000) == [low, good]
+    assert kept(max_hertz=500) == [low]
+
+
+def test_syllables_of_one_band_become_one_box() -> None:
+    first, second = PatchBox(2, 4, 0, 1, 0.1), PatchBox(3, 5, 4, 6, 0.3)  # two columns between
+    third, above = PatchBox(4, 4, 9, 9, 0.05), PatchBox(5, 8, 3, 5, 0.2)
+    assert joined([first, second], 1.0) == [second, first]
+    assert joined([first, second], 2.0) == [PatchBox(2, 5, 0, 6, pytest.approx(0.4))]
+    # What was joined reaches the next one; a box of another band stays by itself.
+    assert joined([third, first, above, second], 2.0) == [
+        PatchBox(2, 5, 0, 9, pytest.approx(0.45)),
+        above,
+    ]
+    # Half of the rows of the one that has fewer is enough; less is not.
+    assert len(joined([PatchBox(0, 3, 0, 0, 0.1), PatchBox(2, 5, 1, 1, 0.1)], 0)) == 1
+    assert len(joined([PatchBox(0, 3, 0, 0, 0.1), PatchBox(3, 6, 1, 1, 0.1)], 0)) == 2
+
+
+BOXES = st.lists(
+    st.tuples(*[st.tuples(st.integers(0, 9), st.integers(0, 3))] * 2).map(
+        lambda e: PatchBox(e[0][0], sum(e[0]), e[1][0], sum(e[1]), 1.0)
+    ),
+    max_size=8,
+)
+
+
+@given(BOXES, st.sampled_from([0.0, 1.0, 3.0]))
+def test_joining_loses_nothing_and_is_done_when_it_is_done(
+    boxes: list[PatchBox], gap: float
+) -> None:
+    found = joined(boxes, gap)
+    assert sum(box.mass for box in found) == pytest.approx(len(boxes))
+    for box in boxes:
+        assert any(
+            one.first_row <= box.first_row
+            and box.last_row <= one.last_row
+            and one.first_column <= box.first_column
+            and box.last_column <= one.last_column
+            for one in found
+        )
+    assert joined(found, gap) == found
+
+
+def test_a_map_becomes_boxes_by_the_configured_rules() -> None:
+    weights = np.zeros((8, 16))
+    weights[2:4, 2:5] = 1.0
+    weights[3, 7] = 1.0  # two columns of 0.186 s further, in the same band
+    grid = reference_grid()
+    mask, apart = boxes_of(weights, grid, Attention(mass=1.0, join_seconds=0.3))
+    assert (mask == (weights > 0)).all() and len(apart) == 2
+    _, (one,) = boxes_of(weights, grid, Attention(mass=1.0, join_seconds=0.3716))
+    assert (one.start_s, one.end_s) == (grid.start_s[2], grid.end_s[7])
+    assert (one.low_hz, one.high_hz) == (grid.low_hz[2], grid.high_hz[3])
+    assert one.mass == pytest.approx(1.0)

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dawnchorus.report import attention, maps, style, training
+from dawnchorus.report import maps, style, training
+from dawnchorus.report.attention_window import strength
 from dawnchorus.report.windows import Pictures, contrast
 
 
@@ -140,9 +141,9 @@ def test_a_method_without_a_teacher_has_its_own_figures_and_no_empty_panel(drawn
 
 def test_attention_is_shown_between_its_least_and_its_most():
     heads = np.linspace(0.001, 0.1, 128).reshape(8, 16)
-    strength = attention._strength(heads)
-    assert (strength[0, 0], strength[-1, -1]) == (0.0, 1.0)
-    assert attention._strength(np.full((8, 16), 0.01)).max() == 0.0
+    shown = strength(heads)
+    assert (shown[0, 0], shown[-1, -1]) == (0.0, 1.0)
+    assert strength(np.full((8, 16), 0.01)).max() == 0.0
 
 
 def test_hertz_ticks_lie_at_their_bands():

@@ -3,14 +3,15 @@
 In: an experiment's model, the members of its clusters, the spectrogram stores. Out, below
 ``attention/``:
 
-- ``heads.zarr``: attention of the class token to the patches and the masks, per window and head,
-  and the mask of the mean over heads; opens with ``xarray.open_zarr``;
+- ``heads.zarr``: attention of the class token to the patches and its mask, per window and head; a map
+  per source (:mod:`.sources`) and the mask of the one that is configured; opens with
+  ``xarray.open_zarr``;
 - ``windows.parquet``: which windows, in the same order (recorder, date, recording, offset, time,
   cluster, rank within the cluster, distance);
 - ``boxes.parquet``: the boxes around the masks' parts in hertz and in seconds from the recording's
   start, per head and merged (head -1);
 - ``raven/``: the merged boxes as one Raven selection table per recording;
-- the receipt ``attention.json``.
+- the receipt ``attention.json``, with each head's agreement with the energy above the noise floor.
 
 Attention is computed for the windows asked for and nowhere else: a season's maps are never stored.
 
@@ -20,41 +21,38 @@ A network without attention (a convolutional one) is no failure: the receipt say
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 import xxhash
-from numpy.typing import NDArray
 
 from dawnchorus.attention import output
-from dawnchorus.attention.heads import class_attention
-from dawnchorus.attention.masks import PatchGrid, large_enough, mass_mask, patch_boxes
-from dawnchorus.config import Attention, Patch, Settings
+from dawnchorus.attention.looking import Looker, agreement_sample, lacks_attention
+from dawnchorus.attention.masks import boxes_of, mass_mask
+from dawnchorus.attention.places import box_rows, grid_of, native_rates
+from dawnchorus.attention.sources import HEADS, SOURCES
+from dawnchorus.config import Settings
 from dawnchorus.embedding.day import encoder_mark
-from dawnchorus.embedding.encoder import device_named, one_thread_each
+from dawnchorus.embedding.encoder import one_thread_each
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.learning.backbone import ModelMetadata, load_model, model_input, read_metadata
-from dawnchorus.learning.networks import Backbone
-from dawnchorus.learning.prepared import PreparedMetadata
+from dawnchorus.learning.backbone import read_metadata
 from dawnchorus.learning.training_set import find, load_codes
 from dawnchorus.progress import counting, say
 from dawnchorus.results import (
     SET_ASIDE,
     ExperimentResults,
-    RecorderDay,
     Results,
     fingerprint,
+    publishing,
     read_receipt,
     withdraw,
     write_receipt,
 )
-from dawnchorus.spectrograms.store import SpectrogramStore
 
-READ_WINDOWS = 1024
-"""Windows read at a time: 32 MB of codes."""
+MERGED = -1
+"""Number of the head that stands for the merged map."""
 OUTPUTS = ("heads.zarr", "windows.parquet", "boxes.parquet", "raven")
 """What lies beside the receipt."""
 
@@ -123,9 +121,10 @@ def attend(
         "model": model,
         "clusters": clusters["fingerprint"],
     }
-    if not isinstance(metadata, ModelMetadata) or not metadata.heads:
-        return _without_attention(paths, metadata, inputs)
-    chosen = central_windows(pl.read_parquet(paths.members), wanted.windows_per_cluster)
+    if lacking := lacks_attention(metadata):
+        return _without_attention(paths, lacking, inputs)
+    members = pl.read_parquet(paths.members)
+    chosen = central_windows(members, wanted.windows_per_cluster)
     there = find(results, chosen) >= 0
     lost = int((~there).sum())
     if lost:
@@ -134,45 +133,97 @@ def attend(
     if not chosen.height:
         raise DawnChorusError("none of the members is in a spectrogram store", paths.members)
 
-    module, _ = load_model(paths.model)
-    heads = _heads(module, metadata, results, chosen, settings.embedding.batch_size, device)
-    masks = Masks.of(heads, wanted.mass)
-    grid, boxes = _boxes(results, chosen, masks, metadata.patch, wanted)
-
-    paths.attention_receipt.unlink(missing_ok=True)
-    output.write_heads(
-        paths.attention / "heads.zarr",
-        heads,
-        masks.per_head,
-        masks.merged,
-        grid,
-        cluster=chosen["cluster"].to_numpy(),
-        rank=chosen["rank"].to_numpy(),
-        mass=wanted.mass,
+    looker = Looker.load(
+        paths.model, wanted, batch_size=settings.embedding.batch_size, device=device
     )
-    output.write_table(paths.attention / "windows.parquet", chosen)
-    output.write_table(paths.attention / "boxes.parquet", boxes)
-    output.write_raven(paths.attention / "raven", boxes)
-    content = xxhash.xxh3_128(np.ascontiguousarray(heads, "<f4"))
+    sample = agreement_sample(members.filter(pl.Series(find(results, members) >= 0)))
+    agreement = looker.agree_on(load_codes(results, sample))
+    paths.attention_receipt.unlink(missing_ok=True)
+    boxes, content = look_at(results, looker, chosen, paths.attention)
     receipt = {
         "verdict": "ok",
         "windows": chosen.height,
         "lost": lost,
-        "heads": heads.shape[1],
+        "heads": metadata.heads,
         "boxes": boxes.height,
+        "agreement": [round(float(value), 4) for value in agreement],
         **inputs,
-        "fingerprint": fingerprint([inputs, content.hexdigest(), chosen.rows()]),
+        "fingerprint": fingerprint([inputs, content, chosen.rows()]),
     }
     write_receipt(paths.attention_receipt, receipt)
     return receipt
 
 
+def look_at(
+    results: Results, looker: Looker, windows: pl.DataFrame, folder: Path
+) -> tuple[pl.DataFrame, str]:
+    """Look at windows and write what is seen, a block of windows after the other.
+
+    Parameters
+    ----------
+    results : Results
+        With the windows' spectrograms.
+    looker : Looker
+    windows : DataFrame
+        recorder, date, recording, offset, time, cluster, rank; all in their stores.
+    folder : Path
+        Gets ``heads.zarr``, ``windows.parquet``, ``boxes.parquet`` and ``raven``.
+
+    Returns
+    -------
+    boxes : DataFrame
+        What ``boxes.parquet`` holds.
+    content : str
+        Fingerprint of the maps.
+    """
+    wanted = looker.wanted
+    grid = grid_of(results, windows, looker.cell, wanted.finer)
+    rates = native_rates(results, windows)
+    rows: list[dict[str, Any]] = []
+    content = xxhash.xxh3_128()
+    with (
+        publishing(folder / "heads.zarr") as partial,
+        one_thread_each(),
+        counting("attention", windows.height, "windows") as advance,
+    ):
+        writer = output.HeadsWriter(
+            partial, windows.height, looker.metadata.heads, grid, wanted, SOURCES
+        )
+        for first in range(0, windows.height, output.BLOCK_WINDOWS):
+            block = windows.slice(first, output.BLOCK_WINDOWS)
+            seen = looker.look(load_codes(results, block))
+            merged_map = seen.maps[wanted.source]
+            merged_mask = np.empty(merged_map.shape, dtype=bool)
+            for place, window in enumerate(block.iter_rows(named=True)):
+                rate = rates[window["recording"]]
+                merged_mask[place], found = boxes_of(merged_map[place], grid, wanted)
+                rows += box_rows(window, rate, MERGED, wanted.source, found)
+                for head, map_ in enumerate(seen.heads[place]):
+                    _, found = boxes_of(map_, grid, wanted)
+                    rows += box_rows(window, rate, head, HEADS, found)
+            writer.append(
+                attention=seen.heads,
+                mask=mass_mask(seen.heads, wanted.mass),
+                merged_mask=merged_mask,
+                cluster=block["cluster"].to_numpy(),
+                rank=block["rank"].to_numpy(),
+                **{f"map_{name}": map_ for name, map_ in seen.maps.items()},
+            )
+            for values in (seen.heads, merged_map):
+                content.update(np.ascontiguousarray(values, "<f4"))
+            advance(block.height)
+        writer.finish()
+    boxes = pl.DataFrame(rows, schema=output.BOXES)
+    output.write_table(folder / "windows.parquet", windows)
+    output.write_table(folder / "boxes.parquet", boxes)
+    output.write_raven(folder / "raven", boxes)
+    return boxes, content.hexdigest()
+
+
 def _without_attention(
-    paths: ExperimentResults, metadata: ModelMetadata | PreparedMetadata, inputs: dict[str, Any]
+    paths: ExperimentResults, reason: str, inputs: dict[str, Any]
 ) -> dict[str, Any]:
     """Say that there is nothing to see, and leave nothing behind from a network before."""
-    name = metadata.backbone if isinstance(metadata, ModelMetadata) else metadata.title
-    reason = f"{name} has no attention of a class token: nothing to show"
     say(f"{paths.attention}: {reason}")
     paths.attention_receipt.unlink(missing_ok=True)
     for name in OUTPUTS:
@@ -181,105 +232,3 @@ def _without_attention(
     receipt = {**nothing, **inputs, "fingerprint": fingerprint([reason, inputs])}
     write_receipt(paths.attention_receipt, receipt)
     return receipt
-
-
-def _heads(
-    module: Backbone,
-    metadata: ModelMetadata,
-    results: Results,
-    chosen: pl.DataFrame,
-    batch: int,
-    device_name: str,
-) -> NDArray[np.float32]:
-    """Return the attention of each head to each patch, float32 (n, heads, rows, columns)."""
-    device = device_named(device_name)
-    module = module.to(device)
-    grid = (metadata.outline.rows, metadata.outline.columns)
-    heads = np.empty((chosen.height, metadata.heads, *grid), dtype=np.float32)
-    with one_thread_each(), counting("attention", chosen.height, "windows") as advance:
-        for first in range(0, chosen.height, READ_WINDOWS):
-            codes = load_codes(results, chosen.slice(first, READ_WINDOWS))
-            for start in range(0, len(codes), batch):
-                part = torch.from_numpy(codes[start : start + batch]).to(device)
-                weights = class_attention(module, model_input(part, metadata))
-                heads[first + start : first + start + len(part)] = weights.cpu().numpy()
-                advance(len(part))
-    return heads
-
-
-@dataclass(frozen=True)
-class Masks:
-    """Attention and masks per head and merged.
-
-    Attributes
-    ----------
-    heads : float32 array (n, heads, rows, columns)
-    mean : float32 array (n, rows, columns)
-        Mean over the heads.
-    per_head : bool array (n, heads, rows, columns)
-    merged : bool array (n, rows, columns)
-        Mask of the mean.
-    """
-
-    heads: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    per_head: NDArray[np.bool_]
-    merged: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, heads: NDArray[np.float32], mass: float) -> Masks:
-        """Mask attention (n, heads, rows, columns) so that ``mass`` of each map is kept."""
-        mean = heads.mean(axis=1, dtype=np.float64).astype(np.float32)
-        return cls(heads, mean, mass_mask(heads, mass), mass_mask(mean, mass))
-
-    def of_head(self, window: int, head: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Return mask and attention (rows, columns) of a head; head -1 is the merged one."""
-        if head < 0:
-            return self.merged[window], self.mean[window]
-        return self.per_head[window, head], self.heads[window, head]
-
-
-def _native_rates(results: Results, day: RecorderDay) -> dict[str, int]:
-    """Sample rate of each recording of a day, in which offsets count."""
-    path = results.spectrograms_receipt(day)
-    return {one["recording"]: int(one["sample_rate"]) for one in read_receipt(path)["recordings"]}
-
-
-def _grid(results: Results, day: RecorderDay, patch: Patch) -> PatchGrid:
-    store = SpectrogramStore.open(results.spectrograms(day))
-    hop = float(store.frame_time[1] - store.frame_time[0])
-    return PatchGrid.of(store.band_low, store.band_high, store.frame_time, hop, patch)
-
-
-def _boxes(
-    results: Results, chosen: pl.DataFrame, masks: Masks, patch: Patch, wanted: Attention
-) -> tuple[PatchGrid, pl.DataFrame]:
-    """Return the patches of a window and the boxes of all windows, seconds in the recording."""
-    days = {(row["recorder"], row["date"]) for row in chosen.select("recorder", "date").to_dicts()}
-    rates: dict[str, int] = {}
-    for day in sorted(days):
-        rates.update(_native_rates(results, RecorderDay(*day)))
-    # One training, one set of parameters: the patches lie alike in all windows.
-    grid = _grid(results, RecorderDay(*min(days)), patch)
-    rows: list[dict[str, Any]] = []
-    for window, where in enumerate(chosen.iter_rows(named=True)):
-        begin = where["offset"] / rates[where["recording"]]
-        for head in range(-1, masks.heads.shape[1]):
-            mask, attention = masks.of_head(window, head)
-            found = [grid.window_box(box) for box in patch_boxes(mask, attention)]
-            for box in large_enough(
-                found, min_seconds=wanted.min_seconds, min_hertz=wanted.min_hertz
-            ):
-                rows.append(
-                    {
-                        **{name: where[name] for name in output.WINDOW_NAMES},
-                        "head": head,
-                        "start_s": begin + box.start_s,
-                        "end_s": begin + box.end_s,
-                        "time": where["time"] + output.seconds(box.start_s),
-                        "low_hz": box.low_hz,
-                        "high_hz": box.high_hz,
-                        "mass": box.mass,
-                    }
-                )
-    return grid, pl.DataFrame(rows, schema=output.BOXES)

@@ -1,11 +1,12 @@
-"""How much the class token looks at each patch, per head of the last block.
+"""How much the tokens look at each other, per head, from a block's own weights.
 
-In: a backbone and windows. Out: ``softmax(q k^T / sqrt(head dimension))`` in the row of the class
-token, for the patches alone. Only that row is computed: nothing of the size tokens x tokens is held.
+In: what a block's attention is given (:mod:`.tokens`). Out: ``softmax(q k^T / sqrt(head dimension))``:
+the row of the class token of each head, for the patches alone. Only that row is computed: nothing of
+the size tokens x tokens is held.
 
 timm computes attention fused (``scaled_dot_product_attention``), which gives no weights. The weights
-are computed here beside it, from the input of the last block's attention; the network's own forward
-pass, fused or not, stays as it is.
+are computed here beside it, from the input of the block's attention; the network's own forward pass,
+fused or not, stays as it is.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from dawnchorus.errors import DawnChorusError
+from dawnchorus.attention.tokens import Tokens, of_transformer, run
 from dawnchorus.learning.networks import Backbone
+
+LAST = -1
 
 
 @torch.inference_mode()
-def class_attention(module: Backbone, x: Tensor) -> Tensor:
+def class_attention(module: Backbone, x: Tensor, finer: int = 1) -> Tensor:
     """Return the attention of the class token to the patches in the last block.
 
     Parameters
@@ -30,6 +32,8 @@ def class_attention(module: Backbone, x: Tensor) -> Tensor:
         In evaluation mode; another network is refused.
     x : Tensor, shape (n, channels, mels, frames)
         What the network sees (:func:`dawnchorus.learning.backbone.model_input`).
+    finer : int
+        Cells along each side of a patch (:mod:`.tokens`).
 
     Returns
     -------
@@ -42,23 +46,18 @@ def class_attention(module: Backbone, x: Tensor) -> Tensor:
     DawnChorusError
         If the network has no class token.
     """
-    if not (isinstance(module, VisionTransformer) and module.has_class_token):
-        raise DawnChorusError("the network has no class token whose attention could be shown")
-    attention: Any = module.blocks[-1].attn
-    seen: list[Tensor] = []
-    hook = attention.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
-        module.forward_features(x)
-    finally:
-        hook.remove()
-    (tokens,) = seen
-    weights = _class_row(attention, tokens)
-    height, width = module.patch_embed.dynamic_feat_size(tuple(x.shape[-2:]))
-    patches = weights[..., module.num_prefix_tokens :]
-    return patches.reshape(*patches.shape[:2], height, width)
+    return of_heads(module, run(module, x, (LAST,), finer))
 
 
-def _class_row(attention: Any, tokens: Tensor) -> Tensor:
+@torch.inference_mode()
+def of_heads(module: Backbone, tokens: Tokens) -> Tensor:
+    """Return the class token's attention from a pass that kept the last block's input."""
+    attention: Any = of_transformer(module).blocks[LAST].attn
+    weights = class_row(attention, tokens.inner[LAST])
+    return weights[..., tokens.prefix :].unflatten(-1, tuple(tokens.grid.shape[1:3]))
+
+
+def class_row(attention: Any, tokens: Tensor) -> Tensor:
     """Row of the class token (token 0) in a block's attention, float32 (n, heads, tokens)."""
     count, length, _ = tokens.shape
     qkv = attention.qkv(tokens).reshape(count, length, 3, attention.num_heads, attention.head_dim)

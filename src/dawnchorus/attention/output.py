@@ -1,12 +1,13 @@
 """Writes what the attention step found.
 
-In: attention, masks, tables. Out: ``heads.zarr``, Parquet tables and Raven selection tables, each
-published whole.
+In: maps, masks, tables. Out: ``heads.zarr``, written in blocks of windows; Parquet tables and Raven
+selection tables, each published whole.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ import zarr
 from numpy.typing import NDArray
 
 from dawnchorus.attention.masks import PatchGrid
+from dawnchorus.attention.sources import HEADS
+from dawnchorus.config import Attention
 from dawnchorus.exports.raven import Selection, write_selections
 from dawnchorus.results import publishing
 
+BLOCK_WINDOWS = 128
+"""Windows looked at and written at a time."""
 WINDOW_NAMES = ("recorder", "date", "recording", "offset", "cluster")
 
 BOXES: dict[str, Any] = {
@@ -29,6 +34,7 @@ BOXES: dict[str, Any] = {
     "offset": pl.Int64,
     "cluster": pl.Int32,
     "head": pl.Int32,
+    "source": pl.String,
     "start_s": pl.Float64,
     "end_s": pl.Float64,
     "time": pl.Datetime("us"),
@@ -37,7 +43,21 @@ BOXES: dict[str, Any] = {
     "mass": pl.Float64,
 }
 """Columns of ``boxes.parquet``. Seconds count from the recording's start, ``time`` is the UTC of the
-box's start, ``head`` -1 is the mean over heads, ``mass`` the share of that map's attention."""
+box's start, ``head`` -1 is the merged map, ``source`` what the map is made of (:mod:`.sources`), ``mass``
+the share of that map."""
+
+
+EDGES = {
+    "low_hz": "lower edge of the row",
+    "high_hz": "upper edge of the row",
+    "start_s": "start of the column in the window",
+    "end_s": "end of the column in the window",
+    "box_low_hz": "lower edge of a box that begins in the row",
+    "box_high_hz": "upper edge of a box that ends in the row",
+    "box_start_s": "start of a box that begins in the column",
+    "box_end_s": "end of a box that ends in the column",
+}
+"""Arrays of ``heads.zarr`` that say where rows and columns lie."""
 
 
 def seconds(amount: float) -> timedelta:
@@ -51,67 +71,104 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
         table.write_parquet(partial, compression="zstd", statistics=True)
 
 
-def write_heads(
-    path: Path,
-    heads: NDArray[np.float32],
-    masks: NDArray[np.bool_],
-    merged: NDArray[np.bool_],
-    grid: PatchGrid,
-    *,
-    cluster: NDArray[np.int32],
-    rank: NDArray[np.int32],
-    mass: float,
-) -> None:
-    """Publish ``heads.zarr``.
+class HeadsWriter:
+    """Writes ``heads.zarr`` a block of windows after the other.
 
     Parameters
     ----------
     path : Path
-    heads : float32 array (n, heads, rows, columns)
-    masks : bool array (n, heads, rows, columns)
-    merged : bool array (n, rows, columns)
+        Folder to be made.
+    windows : int
+        How many there will be.
+    heads : int
     grid : PatchGrid
         Rows and columns in hertz and seconds.
-    cluster, rank : int32 arrays (n,)
-    mass : float
-        Share that the masks keep.
+    wanted : Attention
+        Source of the merged map and share that the masks keep, for the attributes.
+    sources : sequence of str
+        A map each.
     """
-    per_head = ("window", "head", "row", "column")
-    placed = {"coordinates": "cluster rank low_hz high_hz start_s end_s"}
-    seen = {"long_name": "attention of the class token to the patch, last block", "units": "1"}
-    columns: list[tuple[str, NDArray[Any], tuple[str, ...], dict[str, Any]]] = [
-        ("attention", heads, per_head, {**seen, **placed}),
-        ("mask", masks, per_head, {"long_name": "patches kept, per head", "mass": mass, **placed}),
-        (
-            "merged_mask",
-            merged,
-            ("window", "row", "column"),
-            {"long_name": "patches kept, of the mean over heads", "mass": mass, **placed},
-        ),
-        ("cluster", cluster, ("window",), {"long_name": "cluster of the window"}),
-        ("rank", rank, ("window",), {"long_name": "place in the cluster; 0 is the most central"}),
-        ("low_hz", grid.low_hz, ("row",), {"long_name": "lower edge of the row", "units": "Hz"}),
-        ("high_hz", grid.high_hz, ("row",), {"long_name": "upper edge of the row", "units": "Hz"}),
-        ("start_s", grid.start_s, ("column",), {"long_name": "start of the column in the window"}),
-        ("end_s", grid.end_s, ("column",), {"long_name": "end of the column in the window"}),
-    ]
-    with publishing(path) as partial:
-        group = zarr.open_group(partial, mode="w-", zarr_format=3)
-        for name, values, dimensions, attributes in columns:
-            # Seconds as a plain number: with units of time, readers would make dates of them.
-            array = group.create_array(
+
+    def __init__(
+        self,
+        path: Path,
+        windows: int,
+        heads: int,
+        grid: PatchGrid,
+        wanted: Attention,
+        sources: Sequence[str],
+    ) -> None:
+        self._path, self._filled = path, 0
+        self._group = zarr.open_group(path, mode="w-", zarr_format=3)
+        shape = (len(grid.low_hz), len(grid.start_s))
+        whole, per_head = ("window", "row", "column"), ("window", "head", "row", "column")
+        placed = {"coordinates": "cluster rank low_hz high_hz start_s end_s"}
+        kept = {"mass": wanted.mass, **placed}
+
+        def make(name: str, dtype: str, of_head: bool, said: dict[str, Any]) -> None:
+            self._array(
                 name,
-                shape=values.shape,
-                dtype=values.dtype,
-                chunks=tuple(min(size, 256) for size in values.shape),
-                dimension_names=dimensions,
-                attributes=attributes,
+                (windows, heads, *shape) if of_head else (windows, *shape),
+                dtype,
+                per_head if of_head else whole,
+                said,
             )
-            array[...] = values
-        group.attrs.update({"title": "Attention of the class token in the last block"})
+
+        seen = "attention of the class token to the patch, last block"
+        make("attention", "float32", True, {"long_name": seen, "units": "1", **placed})
+        make("mask", "bool", True, {"long_name": "cells kept, per head", **kept})
+        said = {"long_name": "cells kept, of the merged map", "source": wanted.source}
+        make("merged_mask", "bool", False, {**said, **kept})
+        for source in sources:
+            said = {"long_name": f"map by the source {source}", "units": "1"}
+            if source == HEADS:
+                said["merge"] = wanted.merge
+            make(f"map_{source}", "float32", False, {**said, **placed})
+        for name, said_of in (
+            ("cluster", "cluster of the window; -1 if it was asked for by itself"),
+            ("rank", "place in the cluster; 0 is the most central"),
+        ):
+            self._array(name, (windows,), "int32", ("window",), {"long_name": said_of})
+        # Seconds as a plain number: with units of time, readers would make dates of them.
+        for name, said_of in EDGES.items():
+            values: NDArray[np.float64] = getattr(grid, name)
+            dimension = "row" if name.endswith("hz") else "column"
+            said = {"long_name": said_of} | ({"units": "Hz"} if dimension == "row" else {})
+            self._array(name, values.shape, "float64", (dimension,), said)[...] = values
+
+    def _array(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        dimensions: tuple[str, ...],
+        attributes: dict[str, Any],
+    ) -> zarr.Array:
+        # Blocks are whole chunks, so that none is written twice.
+        chunks = (max(1, min(shape[0], BLOCK_WINDOWS)), *shape[1:])
+        return self._group.create_array(
+            name,
+            shape=shape,
+            dtype=dtype,
+            chunks=chunks,
+            dimension_names=dimensions,
+            attributes=attributes,
+        )
+
+    def append(self, **values: NDArray[Any]) -> None:
+        """Write a block of at most :data:`BLOCK_WINDOWS` windows: every array by its name."""
+        count = len(next(iter(values.values())))
+        for name, part in values.items():
+            array: Any = self._group[name]
+            array[self._filled : self._filled + count] = part
+        self._filled += count
+
+    def finish(self) -> None:
+        """Complete the group."""
+        self._group.attrs.update({"title": "Where a network looks in a window"})
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-            zarr.consolidate_metadata(partial)
+            zarr.consolidate_metadata(self._path)
 
 
 def write_raven(folder: Path, boxes: pl.DataFrame) -> None:

@@ -265,17 +265,34 @@ class Outliers(Section):
     """Of the draw of the reference."""
 
 
+MapSource = Literal["heads", "departure", "pooled", "similarity", "norm"]
+Merge = Literal["mean", "max", "agreement"]
+
+
 class Attention(Section):
-    """Masks around the song from the last block's attention."""
+    """Maps of where the song is, masks and boxes (docs/attention.md)."""
 
     windows_per_cluster: Positive = 3
     """The most central windows of each cluster are looked at."""
+    source: MapSource = "departure"
+    """What the merged map is made of; the heads and all other sources stand beside it."""
+    merge: Merge = "mean"
+    """How `heads` become one map: their mean, their maximum, or weighted by their agreement with the energy
+    above the noise floor, a head that looks away from it with a negative weight."""
+    finer: Literal[1, 2, 4, 8] = 2
+    """Cells of a map along each side of a patch."""
     mass: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Share of the attention's mass that a mask keeps."""
+    """Share of a map's mass that a mask keeps."""
+    join_seconds: Annotated[float, Field(ge=0)] = 0.2
+    """Boxes of the same band with no longer gap than this become one: the syllables of a song."""
     min_seconds: Annotated[float, Field(ge=0)] = 0.03
     """Boxes shorter than this are dropped."""
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Boxes longer than this are dropped."""
     min_hertz: Annotated[float, Field(ge=0)] = 0.0
     """Boxes lower than this (high edge minus low edge) are dropped."""
+    max_hertz: Annotated[float, Field(gt=0)] | None = None
+    """Boxes higher than this are dropped."""
 
 
 class BirdNet(Section):

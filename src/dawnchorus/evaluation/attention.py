@@ -18,6 +18,7 @@ annotated share of the window's area.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -130,7 +131,7 @@ def score(
 
 @dataclass(frozen=True)
 class AttentionFigure:
-    """One figure of an experiment's attention."""
+    """One figure of an experiment's attention; ``windows`` counts songs where songs are looked for."""
 
     metric: str
     value: float | None
@@ -138,6 +139,7 @@ class AttentionFigure:
     chance: float | None
     windows: int
     note: str
+    map: str = "merged"
 
 
 def _in_mel(table: pl.DataFrame) -> Boxes:
@@ -162,7 +164,8 @@ def attention_figures(
     Returns
     -------
     list of AttentionFigure
-        One per metric; without a value, and with a note why, if it cannot be computed.
+        One per metric of the merged map, then of every map (:mod:`.attention_songs`); without a value,
+        and with a note why, if it cannot be computed.
     """
     folder = results.experiment(experiment).attention
     of_song = None
@@ -197,10 +200,16 @@ def attention_figures(
         per_group(group, values), means, settings.evaluation.bootstrap, settings.evaluation.seed
     )
     chance = float(np.mean([one.chance for _, one in found]))
-    return [
+    figures = [
         AttentionFigure(metric, float(value), bound, chance, len(found), "")
         for metric, value, bound in zip(METRICS, values[:, :3].mean(axis=0), bounds, strict=True)
     ]
+    if of_song is not None and (folder / "heads.zarr").exists():
+        from dawnchorus.evaluation.attention_songs import map_figures
+
+        rate = {name: facts[0] for name, facts in recording_facts(results.recordings).items()}
+        figures += map_figures(settings, results, experiment, of_song, rate)
+    return figures
 
 
 def _scores(
@@ -229,11 +238,12 @@ def _scores(
         mass = np.empty(0) if here is None else here["mass"].to_numpy().astype(np.float64)
         one = score(edges, mass, annotated[name], frame)
         if one is not None:
-            found.append((_group(settings, row), one))
+            found.append((group_of(settings, row), one))
     return found
 
 
-def _group(settings: Settings, row: dict[str, str]) -> str:
+def group_of(settings: Settings, row: dict[str, Any]) -> str:
+    """Return the group that a window belongs to, as the config has it."""
     kind = settings.evaluation.group
     if kind == "recorder_day":
         return f"{row['recorder']}/{row['date']}"

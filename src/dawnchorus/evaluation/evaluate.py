@@ -147,6 +147,7 @@ def _attention(bench: Bench, experiment: str, boxes: pl.DataFrame | None) -> Non
         bench.tables["attention"].append(
             {
                 "experiment": experiment,
+                "map": one.map,
                 **figure(one.metric, one.value, one.interval),
                 "chance": number(one.chance),
                 "windows": one.windows,

@@ -179,7 +179,7 @@ def read_boxes(path: Path) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        recording, start_s, end_s, species, and low_hz, high_hz (null where there are none), plus
+        recording, start_s, end_s, species, and low_hz, high_hz, snr_db (null where there are none), plus
         ``annotated``: False for rows of another ``kind`` than song, which only say that somebody
         listened.
 
@@ -202,7 +202,7 @@ def read_boxes(path: Path) -> pl.DataFrame:
     nothing = pl.lit(None, pl.Float64)
     hertz = [
         pl.col(name).cast(pl.Float64) if name in table.columns else nothing.alias(name)
-        for name in ("low_hz", "high_hz")
+        for name in ("low_hz", "high_hz", "snr_db")
     ]
     song = pl.col("kind") == "song" if "kind" in table.columns else pl.lit(True)
     return table.select(

@@ -70,6 +70,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
     },
     "attention": {
         "experiment": pl.String,
+        "map": pl.String,
         **_FIGURE,
         "chance": pl.Float64,
         "windows": pl.Int64,

@@ -6,15 +6,16 @@ In: ``attention/`` of an experiment and the spectrogram stores. Out: one PNG.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import zarr
-from matplotlib.patches import Rectangle
 
-from dawnchorus.report.style import SPECTROGRAM, drawing
-from dawnchorus.report.windows import contrast, read_pictures
-from dawnchorus.results import Results, set_aside_because
+from dawnchorus.report.attention_window import MERGED, Canvas
+from dawnchorus.report.style import drawing
+from dawnchorus.report.windows import read_pictures
+from dawnchorus.results import Results, read_receipt, set_aside_because
 
 DPI = 80
 """Noise does not compress: more would only make a large file."""
@@ -22,18 +23,14 @@ ROWS = 6
 """The largest clusters are shown, each by its most central window."""
 
 
-def _strength(attention: np.ndarray) -> np.ndarray:
-    """Attention between the head's own least (0) and all but its most (1): shapes, not amounts."""
-    low, high = np.quantile(attention, (0.05, 0.99))
-    return np.clip((attention - low) / max(float(high - low), 1e-12), 0.0, 1.0)
-
-
 def draw_attention(results: Results, experiment: str, path: Path) -> None:
-    """Draw spectrogram, boxes of the merged heads, and each head's attention over it.
+    """Draw spectrogram and boxes, the merged map with the mask's outline, and each head.
 
-    Of a network without attention, the figure says so.
+    Of a network without attention, the figure says so. A head's title has its agreement with the energy
+    above the noise floor: below 0, it looks away from what sounds.
     """
-    reason = set_aside_because(results.experiment(experiment).attention_receipt)
+    receipt = results.experiment(experiment).attention_receipt
+    reason = set_aside_because(receipt)
     if reason:
         with drawing(path, 6, 1.2, DPI) as figure:
             figure.text(0.5, 0.5, reason, ha="center", va="center")
@@ -41,51 +38,30 @@ def draw_attention(results: Results, experiment: str, path: Path) -> None:
     folder = results.experiment(experiment).attention
     windows = pl.read_parquet(folder / "windows.parquet").with_row_index("place")
     central = windows.filter(pl.col("rank") == 0).sort("cluster").head(ROWS)
-    boxes = pl.read_parquet(folder / "boxes.parquet").filter(pl.col("head") == -1)
-    heads = zarr.open_group(folder / "heads.zarr", mode="r")["attention"]
+    boxes = pl.read_parquet(folder / "boxes.parquet").filter(pl.col("head") == MERGED)
+    seen: Any = zarr.open_group(folder / "heads.zarr", mode="r")
+    source = str(seen["merged_mask"].attrs["source"])
+    agreement = read_receipt(receipt).get("agreement", [])
+    titles = ["spectrogram and boxes", source] + [
+        f"head {head + 1} ({value:+.2f})" for head, value in enumerate(agreement)
+    ]
     pictures = read_pictures(results, central)
-    n_heads = heads.shape[1]  # type: ignore[union-attr]
-    bands, _frames = pictures.decibels.shape[1:]
-    extent = (0.0, pictures.seconds, 0.0, float(bands))
-    rows, names = pictures.hertz_ticks()
-    with drawing(path, 2.6 * (n_heads + 1), 1.55 * max(central.height, 1), DPI) as figure:
-        grid = figure.subplots(
-            max(central.height, 1), n_heads + 1, sharex=True, sharey=True, squeeze=False
-        )
+    lines, columns = max(central.height, 1), 2 + seen["attention"].shape[1]
+    with drawing(path, 2.6 * columns, 1.55 * lines + 0.3, DPI) as figure:
+        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for line, window in enumerate(central.iter_rows(named=True)):
-            decibels = pictures.decibels[line]
-            low, high = contrast(decibels)
-            maps = np.asarray(heads[window["place"]])
-            for column, axes in enumerate(grid[line]):
-                look = {"origin": "lower", "aspect": "auto", "extent": extent}
-                axes.imshow(
-                    decibels, cmap=SPECTROGRAM if column == 0 else "gray", vmin=low, vmax=high,
-                    **look,
-                )  # fmt: skip
-                if column:
-                    strength = _strength(maps[column - 1])
-                    axes.imshow(
-                        strength, cmap="autumn", alpha=0.8 * strength, interpolation="nearest",
-                        vmin=0, vmax=1, **look,
-                    )  # fmt: skip
-                if line == 0:
-                    axes.set_title("spectrogram" if column == 0 else f"head {column}")
-            grid[line, 0].set_yticks(rows, names)
+            canvas, place = Canvas(pictures, line), window["place"]
+            canvas.spectrogram(grid[line, 0])
+            canvas.boxes(grid[line, 0], window, boxes)
+            canvas.map(grid[line, 1], np.asarray(seen[f"map_{source}"][place]))
+            canvas.outline(grid[line, 1], np.asarray(seen["merged_mask"][place]))
+            for axes, map_ in zip(
+                grid[line, 2:], np.asarray(seen["attention"][place]), strict=True
+            ):
+                canvas.map(axes, map_)
+            canvas.ticks(grid[line, 0])
             grid[line, 0].set_ylabel(f"cluster {window['cluster']}\nHz", fontsize=8)
-            mine = boxes.filter(
-                (pl.col("recording") == window["recording"])
-                & (pl.col("offset") == window["offset"])
-            )
-            for box in mine.iter_rows(named=True):
-                bottom, top = np.interp(
-                    (box["low_hz"], box["high_hz"]), pictures.band_frequency, np.arange(bands)
-                )
-                start = (box["time"] - window["time"]).total_seconds()
-                grid[line, 0].add_patch(
-                    Rectangle(
-                        (start, bottom), box["end_s"] - box["start_s"], top - bottom,
-                        fill=False, edgecolor="#7fe0ff", linewidth=1.1,
-                    )
-                )  # fmt: skip
+        for axes, title in zip(grid[0], titles, strict=False):
+            axes.set_title(title)
         for axes in grid[-1]:
             axes.set_xlabel("s")
