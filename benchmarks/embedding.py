@@ -57,7 +57,7 @@ WINDOWS = {
 }
 Rates = tuple[float, float]
 """Windows per second by the clock, and per second of the process's CPU time."""
-QUICK = {"cpu": {"vit_tiny": 192, "vit_small": 64}, "cuda": {"vit_tiny": 8192, "vit_small": 8192}}
+QUICK = {"cpu": {"vit_tiny": 128, "vit_small": 48}, "cuda": {"vit_tiny": 8192, "vit_small": 8192}}
 
 
 def settings_of(root: Path, precision: str) -> Settings:

@@ -112,7 +112,8 @@ class FullPasses(ABC):
     def __init__(self, *, batch_size: int, device: torch.device, precision: Precision) -> None:
         self.device = device
         self.precision = precision_on(device, precision)
-        self._batch_size = batch_size if device.type == "cuda" else min(batch_size, PASS_WINDOWS)
+        self._most = batch_size
+        self._pass = batch_size if device.type == "cuda" else min(batch_size, PASS_WINDOWS)
 
     @property
     def processor(self) -> str:
@@ -135,16 +136,22 @@ class FullPasses(ABC):
 
     @property
     def batch_size(self) -> int:
-        """Windows per forward pass, and the most that :meth:`encode` takes."""
-        return self._batch_size
+        """Windows per forward pass."""
+        return self._pass
 
     def encode(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return float32 (n, dimension) for codes (n, mels, frames), n at most ``batch_size``."""
+        """Return float32 (n, dimension) for codes (n, mels, frames), n at most what was asked for."""
         windows = len(codes)
-        if not 0 < windows <= self._batch_size:
-            raise ValueError(f"{windows} windows for a batch of {self._batch_size}")
-        if windows < self._batch_size:
-            whole = np.zeros((self._batch_size, *codes.shape[1:]), dtype=np.uint8)
+        if not 0 < windows <= self._most:
+            raise ValueError(f"{windows} windows for a batch of {self._most}")
+        parts = [codes[first : first + self._pass] for first in range(0, windows, self._pass)]
+        found = [self._passed(part) for part in parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _passed(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        windows = len(codes)
+        if windows < self._pass:
+            whole = np.zeros((self._pass, *codes.shape[1:]), dtype=np.uint8)
             whole[:windows] = codes
             codes = whole
         given = torch.from_numpy(np.ascontiguousarray(codes)).to(self.device)

@@ -193,15 +193,15 @@ class Parts:
         if part in self._whole:
             return True
         path = self._file(part)
-        try:
-            size = path.stat().st_size
-        except FileNotFoundError:
-            return False
         start, stop = self.span(part)
-        whole = size == DIGEST_BYTES + (stop - start) * self.dimension * self.dtype.itemsize
-        if whole:
+        bytes_of_part = DIGEST_BYTES + (stop - start) * self.dimension * self.dtype.itemsize
+        try:
+            if path.stat().st_size != bytes_of_part:
+                return False
             content = path.read_bytes()
-            whole = content[:DIGEST_BYTES] == xxhash.xxh3_128_digest(content[DIGEST_BYTES:])
+        except FileNotFoundError:  # not there, or taken away in this moment
+            return False
+        whole = content[:DIGEST_BYTES] == xxhash.xxh3_128_digest(content[DIGEST_BYTES:])
         if whole:
             self._whole.add(part)
         return whole
