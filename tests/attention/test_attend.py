@@ -14,7 +14,7 @@ from dawnchorus.attention import attend as attend_module
 from dawnchorus.attention.attend import attend, central_windows
 from dawnchorus.attention.heads import class_attention
 from dawnchorus.attention.masks import mass_mask
-from dawnchorus.clustering.kmeans import fit
+from dawnchorus.clustering.fit import fit
 from dawnchorus.embedding.day import embed_day
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.exports.raven import read_selections

@@ -71,7 +71,7 @@ def test_the_graph_has_a_node_per_step_and_recorder(tmp_path, results):
     assert text.startswith("digraph season {\n") and text.endswith("}\n")
     nodes, edges, clusters = read_dot(text)
     assert clusters == ["A", "B"]
-    assert len(nodes) == 11 + 2 * 4
+    assert len(nodes) == 12 + 2 * 4
     assert nodes["spectrograms_day/A"] == r"spectrograms\n2 of 2 recorder-days done"
     assert nodes["spectrograms_day/B"] == (
         r"spectrograms\n0 of 2 recorder-days done, 1 set aside, 1 failed"
@@ -89,7 +89,7 @@ def test_the_graph_has_a_node_per_step_and_recorder(tmp_path, results):
 def test_experiments_are_apart(tmp_path, results):
     both = {"one": {"recipe": "none"}, "two": {"recipe": "none"}}
     nodes, edges, _ = read_dot(dot(count(settings_of(tmp_path, experiments=both), results)))
-    assert len(nodes) == 5 + 2 * 6 + 2 * (2 + 2 * 2)
+    assert len(nodes) == 5 + 2 * 7 + 2 * (2 + 2 * 2)
     assert not any(("/one" in a and "/two" in b) or ("/two" in a and "/one" in b) for a, b in edges)
 
 
@@ -119,8 +119,9 @@ def test_status_line_by_line(tmp_path, results):
         "embeddings (one)               0          0      0       0        4   4",
         "clusters: assignment (one)     0          0      0       0        4   4",
         "done: inventory, training set",
-        "waiting: training (one), clusters: fit (one), map: fit (one), map: placement (one), "
-        "attention (one), evaluation, figures (one), figures of the evaluation, report",
+        "waiting: training (one), clusters: fit (one), statistics of the space (one), map: fit (one), "
+        "map: placement (one), attention (one), evaluation, figures (one), figures of the evaluation, "
+        "report",
         "failed: spectrograms B/2021-05-25: the disk is full",
         "training of one: not begun",
         "training set: 1 of 4 recorder-days is not in the training set (25.0 %)",

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 AGGREGATES = {"experiment_figures": 1, "comparison_figures": 1, "snakemake_report": 1, "all": 1}
 ONE_DAY = {
     "scan": 1, "spectrograms_day": 1, "birdnet_day": 1, "embed_day": 1, "assign_day": 1, "map": 1,
-    "evaluate": 1, **AGGREGATES,
+    "statistics": 1, "evaluate": 1, **AGGREGATES,
 }  # fmt: skip
 DAYS = 4
 
@@ -140,7 +140,7 @@ def test_a_spectrogram_parameter_changed(season):
     planned = season.planned()
     assert planned == {
         "spectrograms_day": DAYS, "sample": 1, "train_experiment": 1, "embed_day": DAYS,
-        "cluster": 1, "assign_day": DAYS, "map_fit": 1, "map": 1, "attend": 1, "evaluate": 1,
+        "cluster": 1, "assign_day": DAYS, "map_fit": 1, "map": 1, "attend": 1, "statistics": 1, "evaluate": 1,
         **AGGREGATES,
     }  # fmt: skip
     assert "Params have changed" in season.run("--dry-run", "--verbose")
@@ -151,7 +151,7 @@ def test_another_channel_is_heard(season):
     assert season.planned() == {
         "scan": 1, "spectrograms_day": DAYS, "birdnet_day": DAYS, "sample": 1,
         "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
-        "map": 1, "attend": 1, "evaluate": 1, **AGGREGATES,
+        "map": 1, "attend": 1, "statistics": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def test_a_training_parameter_changed(season):
     season.configure(experiments={"one": {**season_experiment(season), "learning_rate": 1e-4}})
     assert season.planned() == {
         "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
-        "map": 1, "attend": 1, "evaluate": 1, **AGGREGATES,
+        "map": 1, "attend": 1, "statistics": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
 
 
@@ -200,14 +200,14 @@ def test_another_experiment_leaves_the_first_alone(season):
     season.configure(experiments={"one": recipe, "two": {**recipe, "seed": 5}})
     assert season.planned() == {
         "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
-        "map": 1, "attend": 1, "evaluate": 1, **AGGREGATES,
+        "map": 1, "attend": 1, "statistics": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
 
 
 def test_a_clustering_parameter_changed(season):
     season.configure(clustering={"k": 3})
     assert season.planned() == {
-        "cluster": 1, "assign_day": DAYS, "attend": 1, "evaluate": 1, **AGGREGATES,
+        "cluster": 1, "assign_day": DAYS, "attend": 1, "statistics": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ rule experiment_figures:
         model=ANY.model,
         map=ANY.map_receipt,
         attention=ANY.attention_receipt,
+        statistics=ANY.statistics_receipt,
         assignments=[ANY.assignment_receipt(day) for day in DAYS],
         detections=[RESULTS.detections_receipt(day) for day in DAYS],
         recordings=RESULTS.recordings,
@@ -36,6 +37,13 @@ rule experiment_figures:
             subcategory="{experiment}",
             labels={"figure": "map by hour"},
             caption="../report/map.rst",
+        ),
+        statistics=report(
+            ANY.figure("statistics.png"),
+            category="2. Output spaces",
+            subcategory="{experiment}",
+            labels={"figure": "spectrum and drift"},
+            caption="../report/statistics.rst",
         ),
         cards=report(
             ANY.figure("cards.html"),

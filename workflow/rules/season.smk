@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -194,7 +195,9 @@ wildcard_constraints:
 
 # Receipts whose store somebody deleted: their jobs must run again. (A job that was sent away decides nothing.)
 rerun_reasons.mend(
-    one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS)
+    one_line(
+        RESULTS.receipts_without_data, DAYS, EXPERIMENTS, list(SETTINGS.passes)
+    )
     if workflow.is_main_process
     else []
 )

@@ -18,12 +18,13 @@ __all__ = ["draw_comparison", "draw_experiment", "write_report"]
 def draw_experiment(
     settings: Settings, results: Results, experiment: str, days: Sequence[RecorderDay]
 ) -> None:
-    """Draw maps, cluster cards, attention and training curves of one experiment."""
+    """Draw maps, statistics, cluster cards, attention and training curves of one experiment."""
     from dawnchorus.clustering.cards import cards
     from dawnchorus.report.attention import draw_attention
     from dawnchorus.report.cards import draw_cards
     from dawnchorus.report.maps import draw_maps
     from dawnchorus.report.points import read_points
+    from dawnchorus.report.space import draw_statistics
     from dawnchorus.report.training import draw_training, read_log
 
     paths = results.experiment(experiment)
@@ -41,6 +42,7 @@ def draw_experiment(
     draw_cards(
         cards(settings, results, experiment, days), points, results, paths.figure("cards.html")
     )
+    draw_statistics(results, experiment, paths.figure("statistics.png"))
     draw_attention(results, experiment, paths.figure("attention.png"))
     draw_training(read_log(paths.log), paths.figure("training.png"))
 
