@@ -285,3 +285,28 @@ def test_training_again_on_purpose(season):
     season.configure(training_set={"edition": 2})
     planned = season.planned()
     assert (planned["sample"], planned["train_experiment"], planned["embed_day"]) == (1, 1, 5)
+
+
+def test_passes_and_sweep_only_where_they_are_asked_for(season):
+    season.configure(sweep={"enabled": True, "k": [2, 3], "seeds": 2, "windows": 40})
+    assert season.planned() == {"sweep": 1, "snakemake_report": 1, "all": 1}
+    season.configure(sweep={"enabled": False}, passes={"second": {"exclude": [0], "k": 2}})
+    assert season.planned() == {
+        "cluster_pass": 1, "assign_pass": DAYS, "snakemake_report": 1, "all": 1,
+    }  # fmt: skip
+    season.run("clusters")
+    path = song_meter_recording(season)
+    shutil.copy2(path, renamed(path, date="20210601"))
+    assert season.planned("clusters") == {
+        "scan": 1, "spectrograms_day": 1, "embed_day": 1, "assign_day": 1, "assign_pass": 1, "clusters": 1,
+    }  # fmt: skip
+    first = season.results / "one" / "clusters" / "clusters.json"
+    before = first.read_bytes()
+    season.configure(passes={"second": {"exclude": [0], "k": 3}})
+    season.run("clusters")
+    assert first.read_bytes() == before
+    assert season.planned("clusters") == {}
+    rows = pl.scan_parquet(season.results / "one/passes/second/*/*.parquet").collect()
+    whole = pl.scan_parquet(season.results / "one/clusters/*/*.parquet").collect()
+    assert rows.height == whole.filter(pl.col("cluster") != 0).height > 0
+    assert rows["cluster"].n_unique() == 3

@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from dawnchorus.clustering.sphere import one_core
 
-FEW = 40
-"""So few windows have no spectrum that UMAP could start from."""
-
 
 def umap_layout(
     vectors: NDArray[np.float32],
@@ -38,7 +35,9 @@ def umap_layout(
             metric="cosine",
             random_state=seed,
             n_jobs=1,
-            init="spectral" if len(vectors) > FEW else "pca",
+            # UMAP's own start, the graph's spectrum, throws parts that hang together with no other far apart, and
+            # they press the rest together. From the principal components they lie where the space has them.
+            init="pca",
         ).fit_transform(vectors)
     return np.asarray(layout, dtype=np.float32)
 

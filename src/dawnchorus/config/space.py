@@ -126,8 +126,8 @@ class Projection(Section):
     fit_windows: Annotated[int, Field(ge=10)] = 50_000
     neighbours: Annotated[int, Field(ge=2)] = 15
     """Of a window, that lay out the map (UMAP) and that place further windows in it (UMAP, t-SNE)."""
-    min_distance: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """UMAP: how near windows may lie in the map."""
+    min_distance: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """UMAP: how near windows may lie in the map. More fills the picture, less draws groups together."""
     perplexity: Annotated[float, Field(ge=2)] = 30.0
     """t-SNE: about how many neighbours a window has; fewer, if the sample is small."""
     seed: Annotated[int, Field(ge=0)] = 0

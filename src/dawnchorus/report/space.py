@@ -13,11 +13,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from matplotlib.ticker import NullFormatter, PercentFormatter, ScalarFormatter
+from matplotlib.dates import (
+    AutoDateLocator,
+    ConciseDateFormatter,
+    DateFormatter,
+    DayLocator,
+    date2num,
+)
+from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
 
-from dawnchorus.report.style import ACCENT, COLOURS, FAINT, INK, drawing
+from dawnchorus.report.style import ACCENT, COLOURS, INK, drawing
 from dawnchorus.results import Results, read_receipt
+
+FEW_DAYS = 10
+MANY = 200
+"""So many recorder-days are drawn small."""
 
 
 def draw_statistics(results: Results, experiment: str, path: Path) -> None:
@@ -49,7 +59,9 @@ def _spectrum(axes: Axes, spectrum: list[float], rank: float) -> None:
         textcoords="offset points", color=ACCENT,
     )  # fmt: skip
     axes.set_xscale("log")
+    axes.set_xticks([one for one in (1, 3, 10, 30, 100, 300, 1000) if one <= len(share)])
     axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_title("variance by dimension")
@@ -60,36 +72,50 @@ def _spectrum(axes: Axes, spectrum: list[float], rank: float) -> None:
 def _days(axes: Axes, days: pl.DataFrame, limit: float, expected: float) -> None:
     axes.set_title("windows beyond their cluster, by recorder-day")
     measured = days.filter(pl.col("beyond").is_not_null())
-    for colour, (recorder, rows) in zip(
-        [COLOURS[number % len(COLOURS)] for number in range(days["recorder"].n_unique())],
-        sorted((str(recorder), rows) for (recorder,), rows in measured.group_by(["recorder"])),
-        strict=False,
-    ):
-        rows = rows.sort("date")  # noqa: PLW2901 - the same rows
-        when = [date2num(dt.date.fromisoformat(date)) for date in rows["date"]]
+    recorders = sorted(measured["recorder"].unique())
+    # Recorders of one day stand side by side.
+    beside = {
+        name: 0.5 * ((number + 0.5) / len(recorders) - 0.5) for number, name in enumerate(recorders)
+    }
+    measured = measured.with_columns(
+        pl.Series(
+            "when",
+            [
+                date2num(dt.date.fromisoformat(date)) + beside[recorder]
+                for recorder, date in measured.select("recorder", "date").iter_rows()
+            ],
+            pl.Float64,
+        )
+    )
+    for number, recorder in enumerate(recorders):
+        rows = measured.filter(pl.col("recorder") == recorder).sort("date")
         share = rows["beyond"].to_numpy()
         around = np.abs(np.stack([share - rows["low"], rows["high"] - share]))
         axes.errorbar(
-            when, share, yerr=around, fmt="o", markersize=3.5, linewidth=0.8, color=colour,
-            label=recorder,
+            rows["when"].to_numpy(), share, yerr=around, fmt="o", markersize=3.5 if days.height < MANY else 2, linewidth=0.8,
+            color=COLOURS[number % len(COLOURS)], label=recorder,
         )  # fmt: skip
     bad = measured.filter("flagged")
     if bad.height:
         axes.scatter(
-            [date2num(dt.date.fromisoformat(date)) for date in bad["date"]], bad["beyond"],
+            bad["when"].to_numpy(), bad["beyond"].to_numpy(),
             s=90, facecolors="none", edgecolors=ACCENT, linewidths=1.4, label="flagged", zorder=5,
         )  # fmt: skip
-    axes.axhline(expected, color=FAINT, linewidth=1)
-    axes.axhline(limit, color=ACCENT, linestyle=":", linewidth=1)
-    axes.text(0.995, limit, "flagged above (lower end)", transform=axes.get_yaxis_transform(),
-              ha="right", va="bottom", fontsize=7, color=ACCENT)  # fmt: skip
-    axes.text(0.995, expected, "expected", transform=axes.get_yaxis_transform(), ha="right",
-              va="bottom", fontsize=7, color=INK)  # fmt: skip
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    locator = AutoDateLocator(minticks=2, maxticks=8)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.axhline(expected, color=INK, linewidth=1, label="expected", zorder=4)
+    axes.axhline(
+        limit, color=ACCENT, linestyle=":", linewidth=1.4, label="flagged if the\ninterval is above",
+        zorder=4,
+    )  # fmt: skip
+    axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1.2 * limit))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if limit > 0.05 else 1))
+    axes.set_ylabel("share of the windows")
+    if measured["date"].n_unique() <= FEW_DAYS:
+        axes.xaxis.set_major_locator(DayLocator())
+        axes.xaxis.set_major_formatter(DateFormatter("%d %b"))
+    else:
+        locator = AutoDateLocator(minticks=3, maxticks=8)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     if measured.height:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
@@ -114,4 +140,4 @@ def draw_sweep(table: pl.DataFrame, path: Path) -> None:
             axes.set_xlabel(f"k ({told})")
             axes.set_xscale("log")
             axes.set_xticks(k, [str(one) for one in k])
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
