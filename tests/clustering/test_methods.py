@@ -12,6 +12,7 @@ from sklearn.cluster import HDBSCAN, KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
+from dawnchorus.attention.attend import central_windows
 from dawnchorus.clustering.assignment import assign_day
 from dawnchorus.clustering.density import hdbscan
 from dawnchorus.clustering.fit import fit
@@ -171,6 +172,9 @@ def test_hdbscan_on_the_sample_is_scikit_learns_and_noise_stays_noise(tmp_path: 
     assert receipt["noise"] == (cluster == NOISE).sum() > 10
     assert receipt["sizes"] == sorted(receipt["sizes"], reverse=True)
     assert sum(receipt["sizes"]) + receipt["noise"] == members.height
+    # Noise has no central windows, for cards and attention.
+    central = central_windows(members, 3)
+    assert set(central["cluster"]) == set(range(receipt["k"]))
     # Directions that are opposite to every cluster are in none.
     clusters = load_clusters(season.paths.centroids)
     found, _ = clusters.of(-clusters.centroids * 3)

@@ -93,9 +93,12 @@ def test_the_same_bytes_with_any_workers_and_only_what_is_new_is_read(
 
     read: list[RecorderDay] = []
     make = moments_of.store_of
-    monkeypatch.setattr(
-        moments_of, "store_of", lambda *told: (read.append(told[2].day), make(*told))[1]
-    )
+
+    def noted(results, experiment, one):
+        read.append(one.day)
+        return make(results, experiment, one)
+
+    monkeypatch.setattr(moments_of, "store_of", noted)
     season.add_embeddings(LIKE, blobs(100, 4, spread=0.5, seed=20)[0] + 3)
     assign(season, LIKE)
     measure(season, *DAYS, LIKE)

@@ -87,9 +87,9 @@ def _facts(
             table = _heard(results, day, table)
         if wanted.activity_below is not None:
             store = SpectrogramStore.open(results.spectrograms(day))
-            rows = store.find(table["recording"].to_list(), table["offset"].to_numpy())
+            place = store.find(table["recording"].to_list(), table["offset"].to_numpy())
             activity = np.asarray(store.activity, dtype=np.float64)
-            values = np.where(rows >= 0, activity[rows], np.nan)
+            values = np.where(place >= 0, activity[place], np.nan)
             table = table.with_columns(pl.Series("activity", values).fill_nan(None))
         facts = [
             pl.col(name).sum().alias(name)

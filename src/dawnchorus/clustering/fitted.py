@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class Clusters:
 
 def save_clusters(path: Path, clusters: Clusters) -> None:
     """Write ``centroids.safetensors``."""
-    tensors = {"centroids": clusters.centroids}
+    tensors: dict[str, NDArray[Any]] = {"centroids": clusters.centroids}
     if clusters.prototypes is not None:
         tensors |= {
             "prototypes": clusters.prototypes.vectors,

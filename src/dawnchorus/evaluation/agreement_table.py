@@ -43,12 +43,12 @@ def fill_agreement(bench: Bench) -> None:
                 without = int((cluster == space_of.NOT_ASSIGNED).sum())
                 noise = int((~held).sum()) - without
                 note = "; ".join(
-                    f"{number} windows {told}"
-                    for number, told in (
+                    f"{count} windows {told}"
+                    for count, told in (
                         (without, "are not assigned"),
                         (noise, "are noise and left out"),
                     )
-                    if number
+                    if count
                 )
                 _agree(bench, space, "assigned", held, cluster[held], note, advance)
 
