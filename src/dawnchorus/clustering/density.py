@@ -7,9 +7,9 @@ HDBSCAN (Campello et al. 2013, doi:10.1007/978-3-642-37456-2_14) sees all distan
 nothing of a window that was not there. So each of its clusters is represented by prototypes in the full dimension:
 spherical k-means within the cluster, a prototype per :data:`PER_PROTOTYPE` windows and at least one, because a dense
 region need not be round. A window belongs to the cluster of its nearest prototype, and is noise if it is farther
-from it than nearly all of the prototype's own windows. This approximates: where a dense region is long or bent, its
-border runs between the prototypes' spheres, and noise within a sphere counts as cluster. How often the two differ on
-the sample stands in the receipt.
+from it than a large share of the prototype's own windows. This approximates: where a dense region is long or bent, its
+border runs between the prototypes' spheres, and noise within a sphere counts as cluster. How large the spheres are is
+what agrees best with HDBSCAN on the sample; how often the two differ there stands in the receipt.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from dawnchorus.clustering.sphere import cluster_sums, nearest, one_core, unit
 from dawnchorus.config import Clustering
 from dawnchorus.errors import DawnChorusError
 
+QUANTILES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+"""Shares of a prototype's own windows within its radius; the one that agrees best with HDBSCAN is taken."""
 PER_PROTOTYPE = 50
 """Windows of the sample that a prototype stands for, at the least."""
 
@@ -92,33 +94,44 @@ def hdbscan(
     with one_core():
         centroids = unit(cluster_sums(vectors[labels >= 0], labels[labels >= 0], k))
         parts = [_represent(vectors[labels == cluster], wanted, seed=seed) for cluster in range(k)]
-    prototypes = Prototypes(
-        np.concatenate([places for places, _ in parts]),
-        np.repeat(np.arange(k, dtype=np.int32), [len(places) for places, _ in parts]),
-        np.concatenate([radii for _, radii in parts]),
-    )
-    return labels, Clusters(centroids, prototypes)
+        places = np.concatenate(parts)
+        owner = np.repeat(np.arange(k, dtype=np.int32), [len(part) for part in parts])
+        found, distance = nearest(vectors, places)
+    quantiles = QUANTILES if wanted.noise_quantile is None else (wanted.noise_quantile,)
+    best, radius = -1.0, np.zeros(len(places), np.float32)
+    for quantile in quantiles:
+        tried = _radii(labels, owner, found, distance, quantile)
+        given = np.where(distance > tried[found], NOISE, owner[found])
+        same = float((given == labels).mean())
+        if same > best:
+            best, radius = same, tried
+    return labels, Clusters(centroids, Prototypes(places, owner, radius))
 
 
-def _represent(
-    own: NDArray[np.float32], wanted: Clustering, *, seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return prototypes (p, d) of a cluster's unit vectors, and the radius of each, shape (p,)."""
+def _represent(own: NDArray[np.float32], wanted: Clustering, *, seed: int) -> NDArray[np.float32]:
+    """Return prototypes (p, d) of a cluster's unit vectors."""
     number = min(wanted.prototypes, max(1, len(own) // PER_PROTOTYPE))
     number = min(number, len(np.unique(own, axis=0)))
     if number > 1:
-        places = spherical_kmeans(own, number, seed=seed, restarts=1)
-    else:
-        places = unit(own.astype(np.float64).sum(axis=0, keepdims=True))
-    found, distance = nearest(own, places)
-    whole = np.quantile(distance, wanted.noise_quantile, method="higher")
-    radii = np.array(
-        [
-            np.quantile(distance[found == one], wanted.noise_quantile, method="higher")
-            if (found == one).any()
-            else whole
-            for one in range(number)
-        ],
-        dtype=np.float32,
-    )
-    return places, radii
+        return spherical_kmeans(own, number, seed=seed, restarts=1)
+    return unit(own.astype(np.float64).sum(axis=0, keepdims=True))
+
+
+def _radii(
+    labels: NDArray[np.int32],
+    owner: NDArray[np.int32],
+    found: NDArray[np.int32],
+    distance: NDArray[np.float32],
+    quantile: float,
+) -> NDArray[np.float32]:
+    """Return the distance within which a share of each prototype's own windows lies, shape (p,).
+
+    Own are windows of its cluster that are nearest to it; where there are none, all of the cluster.
+    """
+    radii = np.zeros(len(owner), dtype=np.float32)
+    for number, cluster in enumerate(owner):
+        inside = labels == cluster
+        own = inside & (found == number)
+        chosen = distance[own if own.any() else inside]
+        radii[number] = np.quantile(chosen, quantile, method="higher")
+    return radii

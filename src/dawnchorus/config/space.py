@@ -43,9 +43,9 @@ class Clustering(Section):
     """`hdbscan`: neighbours that make a window dense; `min_cluster_size` if not said. More: more noise."""
     prototypes: Positive = 8
     """`hdbscan`: most prototypes that stand for a cluster in the full dimension, where it need not be round."""
-    noise_quantile: Annotated[float, Field(gt=0.5, le=1)] = 0.99
-    """`hdbscan`: a window is noise beyond the distance from its prototype that so large a share of the
-    prototype's own windows keep within."""
+    noise_quantile: Annotated[float, Field(gt=0, le=1)] | None = None
+    """`hdbscan`: a window is noise beyond the distance from its prototype within which so large a share of the
+    prototype's own windows lies; if not said, what agrees best with HDBSCAN on the sample."""
 
     @model_validator(mode="after")
     def _sampled(self) -> Clustering:
