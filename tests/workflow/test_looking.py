@@ -24,6 +24,7 @@ ONE_DAY = [
     "  BirdNET                   1 recorder-day",
     "  embeddings                1 recorder-day (one)",
     "  clusters: assignment      1 recorder-day (one)",
+    "  statistics of the space   1 job (one)",
     "  map: placement            1 job (one)",
     "  evaluation                1 job",
     "  figures                   1 job (one)",
@@ -78,6 +79,7 @@ def test_a_fresh_season(season):
         "  embeddings                4 recorder-days (one)",
         "  clusters: fit             1 job (one)",
         "  clusters: assignment      4 recorder-days (one)",
+        "  statistics of the space   1 job (one)",
         "  map: fit                  1 job (one)",
         "  map: placement            1 job (one)",
         "  attention                 1 job (one)",
@@ -85,13 +87,13 @@ def test_a_fresh_season(season):
         "  figures                   1 job (one)",
         "  figures of the evaluation 1 job",
         "  report                    1 job",
-        "  27 jobs in all; nothing goes to a scheduler",
+        "  28 jobs in all; nothing goes to a scheduler",
         "What it takes",
         "  inventory                 0 s                       benchmarks/results/scan.txt",
         f"  spectrograms              20 s CPU, {megabytes:.1f} MB          "
         "benchmarks/results/spectrograms.txt; new recordings taken as 16-bit mono WAV at 44.1 kHz",
         "  unknown, not measured yet: BirdNET, training set, training, embeddings, clusters: fit, "
-        "clusters: assignment, map: fit, map: placement, attention, evaluation, figures, "
+        "clusters: assignment, statistics of the space, map: fit, map: placement, attention, evaluation, figures, "
         "figures of the evaluation, report",
         f"  what is known: 20 s CPU, {megabytes:.1f} MB",
         "Training set",
@@ -111,9 +113,9 @@ def test_nothing_to_do_one_new_day_and_a_changed_parameter(season):
     new_day(season)
     told = summary(season)
     assert told[:2] == ["What would run, and why", "  1 new recorder-day (REC02/2021-06-01)"]
-    assert told[2:13] == ONE_DAY
-    assert told[13:15] == ["  10 jobs in all; nothing goes to a scheduler", "What it takes"]
-    measured = told[15:-3]
+    assert told[2:14] == ONE_DAY
+    assert told[14:16] == ["  11 jobs in all; nothing goes to a scheduler", "What it takes"]
+    measured = told[16:-3]
     assert [line[2:27].strip() for line in measured] == [line[2:27].strip() for line in ONE_DAY[1:]]
     assert all("  this season, mean of " in line for line in measured)
     assert "mean of 4 jobs" in measured[1] and "mean of 1 job" in measured[0]
@@ -140,9 +142,9 @@ def test_nothing_to_do_one_new_day_and_a_changed_parameter(season):
     )  # fmt: skip
     (line,) = (line for line in told if " in all; " in line)
     assert line == (
-        "  27 jobs in all; 17 submissions to the scheduler (inventory 1, spectrograms 2, BirdNET 1, "
-        "training set 1, training 1, embeddings 1, clusters: fit 1, clusters: assignment 3, map: fit 1, "
-        "map: placement 1, attention 1, evaluation 1, figures 1, figures of the evaluation 1); "
+        "  28 jobs in all; 18 submissions to the scheduler (inventory 1, spectrograms 2, BirdNET 1, "
+        "training set 1, training 1, embeddings 1, clusters: fit 1, clusters: assignment 3, statistics of the space 1, "
+        "map: fit 1, map: placement 1, attention 1, evaluation 1, figures 1, figures of the evaluation 1); "
         "1 job runs where Snakemake runs"
     )
     assert state(season.results) == before
@@ -160,8 +162,8 @@ def test_what_only_prints_is_left_alone(season):
         if arguments == ["--rulegraph"]:
             rules = dict(re.findall(r'(\d+)\[label = "(\w+)"', ended.stdout))
             edges = {(rules[a], rules[b]) for a, b in re.findall(r"(\d+) -> (\d+)", ended.stdout)}
-    # The picture's edges are the workflow's own (the indices are not asked for here).
-    drawn = {edge for edge in READS if "indices_day" not in edge}
+    # The picture's edges are the workflow's own (indices and sweep are not asked for here).
+    drawn = {edge for edge in READS if not {"indices_day", "sweep"} & set(edge)}
     assert drawn <= edges, drawn - edges
 
 
