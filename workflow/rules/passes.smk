@@ -16,10 +16,6 @@ ANY_PASS = ANY.clustering("{named}")
 BY_DETECTIONS = any(one.detected_below is not None for one in SETTINGS.passes.values())
 
 
-def settings_of_pass(wildcards):
-    return settings_of("clustering", f"passes.{wildcards.named}")
-
-
 if PASSES:
 
     wildcard_constraints:

@@ -138,6 +138,11 @@ def settings_of_experiment(*sections):
     return lambda wildcards: texts[wildcards.experiment]
 
 
+def settings_of_pass(wildcards):
+    """What a named pass depends on, for a rule with the wildcard ``named``."""
+    return settings_of("clustering", f"passes.{wildcards.named}")
+
+
 def of_training(key):
     """What an experiment asks of the scheduler, for a rule with the wildcard ``experiment``."""
     return lambda wildcards: getattr(
@@ -195,9 +200,7 @@ wildcard_constraints:
 
 # Receipts whose store somebody deleted: their jobs must run again. (A job that was sent away decides nothing.)
 rerun_reasons.mend(
-    one_line(
-        RESULTS.receipts_without_data, DAYS, EXPERIMENTS, list(SETTINGS.passes)
-    )
+    one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS, list(SETTINGS.passes))
     if workflow.is_main_process
     else []
 )
