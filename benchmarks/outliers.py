@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from dawnchorus.clustering.assignment import assign_all
 from dawnchorus.clustering.crowding import nearest_others
-from dawnchorus.clustering.kmeans import fit
+from dawnchorus.clustering.fit import fit
 from dawnchorus.clustering.outliers import find_outliers
 from dawnchorus.clustering.sphere import one_core
 from dawnchorus.config import Settings, load

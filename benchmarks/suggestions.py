@@ -21,7 +21,7 @@ import polars as pl
 
 from dawnchorus.clustering.assignment import assign_day
 from dawnchorus.clustering.cards import cards
-from dawnchorus.clustering.kmeans import fit
+from dawnchorus.clustering.fit import fit
 from dawnchorus.config import Settings, load, validate
 from dawnchorus.recordings.inventory import scan
 from dawnchorus.results import OK, RecorderDay, Results, write_receipt

@@ -107,6 +107,11 @@ rule assign_day:
     output: CLUSTERS
     shell: ": > {output}"
 
+rule statistics:
+    input: "bare/one/clusters.json", "bare/one/members", each(CLUSTERS)
+    output: "bare/one/statistics.json"
+    shell: ": > {output}"
+
 rule map_fit:
     input: "bare/one/model", "bare/windows.json", ancient(each(EMBEDDINGS, POOL))
     output: "bare/one/projection"
@@ -137,7 +142,8 @@ rule evaluate:
 
 rule experiment_figures:
     input:
-        "bare/one/model", "bare/one/map.json", "bare/one/attention.json", each(CLUSTERS), each(BIRDNET)
+        "bare/one/model", "bare/one/map.json", "bare/one/attention.json", "bare/one/statistics.json", each(CLUSTERS),
+        each(BIRDNET)
     output: "bare/one/figures"
     shell: ": > {output}"
 
@@ -318,6 +324,7 @@ NEW_DAY = {
     "embed_day": 1,
     "assign_day": 1,
     "map": 1,
+    "statistics": 1,
     "outliers": 1,
     "evaluate": 1,
     "experiment_figures": 1,

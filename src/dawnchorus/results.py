@@ -30,6 +30,7 @@ EXPERIMENT_FIGURES = (
     "map_species.png",
     "map_recorder.png",
     "map_hour.png",
+    "statistics.png",
     "cards.html",
     "ecology_hours.png",
     "ecology_species.png",
@@ -295,7 +296,10 @@ class Results:
         return self.root / ".workflow.season.json"
 
     def receipts_without_data(
-        self, days: Iterable[RecorderDay], experiments: Iterable[str]
+        self,
+        days: Iterable[RecorderDay],
+        experiments: Iterable[str],
+        passes: Sequence[str] = (),
     ) -> list[Path]:
         """Return receipts whose store or table somebody has deleted; their step must run again."""
         steps: list[tuple[PathOfDay, PathOfDay]] = [
@@ -306,7 +310,8 @@ class Results:
         for name in experiments:
             space = self.experiment(name)
             steps.append((space.embeddings_receipt, space.embeddings))
-            steps.append((space.assignment_receipt, space.assignment))
+            for clustering in (space.clustering(), *map(space.clustering, passes)):
+                steps.append((clustering.assignment_receipt, clustering.assignment))
         recorders: dict[str, list[RecorderDay]] = {}
         for day in days:
             recorders.setdefault(day.recorder, []).append(day)
@@ -384,20 +389,24 @@ class ExperimentResults:
         """Receipt of a recorder-day's embeddings."""
         return self.embeddings(day).with_suffix(".json")
 
+    def clustering(self, named: str | None = None) -> ClusterResults:
+        """Paths of the clusters, or of a named pass."""
+        return ClusterResults(self.root / ("clusters" if named is None else f"passes/{named}"))
+
     @property
     def centroids(self) -> Path:
         """Cluster centres, unit length."""
-        return self.root / "clusters" / "centroids.safetensors"
+        return self.clustering().centroids
 
     @property
     def members(self) -> Path:
         """The windows that the clusters were fitted on, with their cluster and distance."""
-        return self.root / "clusters" / "members.parquet"
+        return self.clustering().members
 
     @property
     def clusters_receipt(self) -> Path:
         """Receipt of the fit; names the recorder-days it was drawn from."""
-        return self.root / "clusters" / "clusters.json"
+        return self.clustering().receipt
 
     @property
     def cards(self) -> Path:
@@ -406,11 +415,35 @@ class ExperimentResults:
 
     def assignment(self, day: RecorderDay) -> Path:
         """Cluster of every window of a recorder-day."""
-        return self.root / "clusters" / day.recorder / f"{day.date}.parquet"
+        return self.clustering().assignment(day)
 
     def assignment_receipt(self, day: RecorderDay) -> Path:
         """Receipt of a recorder-day's assignment."""
-        return self.assignment(day).with_suffix(".json")
+        return self.clustering().assignment_receipt(day)
+
+    @property
+    def sweep(self) -> Path:
+        """How clusters depend on their number and the seed."""
+        return self.root / "sweep" / "sweep.parquet"
+
+    def moments(self, day: RecorderDay) -> Path:
+        """Mean, scatter and lengths of a recorder-day's embeddings."""
+        return self.root / "statistics" / day.recorder / f"{day.date}.safetensors"
+
+    @property
+    def statistics(self) -> Path:
+        """One row per recorder-day: its lengths, its spread, how it fits into the clusters."""
+        return self.root / "statistics" / "days.parquet"
+
+    @property
+    def drift(self) -> Path:
+        """Recorder-days that fit badly."""
+        return self.root / "statistics" / "drift.tsv"
+
+    @property
+    def statistics_receipt(self) -> Path:
+        """Receipt of the statistics: the season's spectrum and lengths, and what drifts."""
+        return self.root / "statistics" / "statistics.json"
 
     @property
     def projection(self) -> Path:
@@ -469,6 +502,36 @@ class ExperimentResults:
     def attention_receipt(self) -> Path:
         """Receipt of the attention step."""
         return self.attention / "attention.json"
+
+
+@dataclass(frozen=True)
+class ClusterResults:
+    """Paths below ``results/{experiment}/clusters``, or ``passes/{name}``."""
+
+    root: Path
+
+    @property
+    def centroids(self) -> Path:
+        """Cluster centres, unit length."""
+        return self.root / "centroids.safetensors"
+
+    @property
+    def members(self) -> Path:
+        """The windows that the clusters were fitted on, with their cluster and distance."""
+        return self.root / "members.parquet"
+
+    @property
+    def receipt(self) -> Path:
+        """Receipt of the fit; names the recorder-days it was drawn from."""
+        return self.root / "clusters.json"
+
+    def assignment(self, day: RecorderDay) -> Path:
+        """Cluster of every window of a recorder-day."""
+        return self.root / day.recorder / f"{day.date}.parquet"
+
+    def assignment_receipt(self, day: RecorderDay) -> Path:
+        """Receipt of a recorder-day's assignment."""
+        return self.assignment(day).with_suffix(".json")
 
 
 def sync(path: Path) -> None:

@@ -17,7 +17,7 @@ from dawnchorus.attention.attend import attend, central_windows
 from dawnchorus.attention.heads import class_attention
 from dawnchorus.attention.masks import mass_mask
 from dawnchorus.attention.tokens import run
-from dawnchorus.clustering.kmeans import fit
+from dawnchorus.clustering.fit import fit
 from dawnchorus.config import sides
 from dawnchorus.embedding.day import embed_day
 from dawnchorus.errors import DawnChorusError

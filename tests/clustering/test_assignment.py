@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from sklearn.metrics.pairwise import cosine_distances
 
-from dawnchorus.clustering import assignment
 from dawnchorus.clustering.assignment import assign_day
-from dawnchorus.clustering.kmeans import fit, load_clusters
+from dawnchorus.clustering.fit import fit
+from dawnchorus.clustering.fitted import load_clusters
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.results import SET_ASIDE, RecorderDay, read_receipt, write_receipt
 from dawnchorus.vectors import VectorStore
@@ -70,7 +70,7 @@ def test_blocks_make_no_difference(season: Season, monkeypatch: pytest.MonkeyPat
     assign_day(season.settings, season.results, EXPERIMENT, DAY)
     whole = pl.read_parquet(season.paths.assignment(DAY))
     blocks = VectorStore.blocks
-    monkeypatch.setattr(assignment.VectorStore, "blocks", lambda store: blocks(store, 33))
+    monkeypatch.setattr(VectorStore, "blocks", lambda store: blocks(store, 33))
     season.paths.assignment(DAY).unlink()
     assign_day(season.settings, season.results, EXPERIMENT, DAY)
     parts = pl.read_parquet(season.paths.assignment(DAY))

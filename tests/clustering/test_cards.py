@@ -11,7 +11,7 @@ import pytest
 
 from dawnchorus.clustering.assignment import assign_day
 from dawnchorus.clustering.cards import cards
-from dawnchorus.clustering.kmeans import fit
+from dawnchorus.clustering.fit import fit
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.recordings.table import Recording, write_recordings
 from dawnchorus.results import SET_ASIDE, RecorderDay, write_receipt

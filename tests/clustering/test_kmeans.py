@@ -14,8 +14,10 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import cosine_distances
 from threadpoolctl import threadpool_limits
 
-from dawnchorus.clustering.fit_sample import draw, embedded_days
-from dawnchorus.clustering.kmeans import fit, load_clusters, spherical_kmeans
+from dawnchorus.clustering.fit import fit
+from dawnchorus.clustering.fit_sample import Selection, draw, embedded_days
+from dawnchorus.clustering.fitted import load_clusters
+from dawnchorus.clustering.kmeans import spherical_kmeans
 from dawnchorus.clustering.sphere import nearest, unit
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.results import SET_ASIDE, RecorderDay, read_receipt, write_receipt
@@ -213,14 +215,14 @@ def test_days_by_different_models(season: Season) -> None:
 
 def test_draw_is_uniform_seeded_and_reads_what_it_says(season: Season) -> None:
     days = embedded_days(season.results, EXPERIMENT, DAYS)
-    whole = draw(season.results, EXPERIMENT, days, 10_000, seed=0)
+    whole = draw(Selection(season.results, EXPERIMENT), days, 10_000, seed=0)
     assert whole.vectors.shape[0] == whole.windows.height == whole.available == 800
     position = {
         key: row for row, key in enumerate(whole.windows.select("recording", "offset").iter_rows())
     }
     counts = np.zeros(800, dtype=int)
     for seed in range(200):
-        sample = draw(season.results, EXPERIMENT, days, 80, seed=seed)
+        sample = draw(Selection(season.results, EXPERIMENT), days, 80, seed=seed)
         rows = [position[key] for key in sample.windows.select("recording", "offset").iter_rows()]
         assert rows == sorted(set(rows))
         assert len(rows) == 80
@@ -229,8 +231,8 @@ def test_draw_is_uniform_seeded_and_reads_what_it_says(season: Season) -> None:
     # 200 draws of a tenth: 20 each, binomial with deviation 4.2; five deviations either way.
     assert counts.min() > 0
     assert counts.max() < 42
-    again = draw(season.results, EXPERIMENT, days, 80, seed=3)
-    other = draw(season.results, EXPERIMENT, days, 80, seed=3)
+    again = draw(Selection(season.results, EXPERIMENT), days, 80, seed=3)
+    other = draw(Selection(season.results, EXPERIMENT), days, 80, seed=3)
     assert again.windows.equals(other.windows)
 
 

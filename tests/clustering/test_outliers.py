@@ -12,7 +12,8 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from dawnchorus.clustering.assignment import assign_all
 from dawnchorus.clustering.crowding import local_outlier_factor, nearest_others, reachable_density
-from dawnchorus.clustering.kmeans import fit, load_clusters
+from dawnchorus.clustering.fit import fit
+from dawnchorus.clustering.fitted import load_clusters
 from dawnchorus.clustering.outlier_lists import WINDOWS, robust_z, season_lists
 from dawnchorus.clustering.outliers import find_outliers
 from dawnchorus.clustering.reference import load_reference, make_reference

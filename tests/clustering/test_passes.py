@@ -14,7 +14,8 @@ import pytest
 from dawnchorus import config
 from dawnchorus.clustering import passes
 from dawnchorus.clustering.assignment import assign_all, assign_day
-from dawnchorus.clustering.kmeans import fit, load_clusters
+from dawnchorus.clustering.fit import fit
+from dawnchorus.clustering.fitted import load_clusters
 from dawnchorus.clustering.sphere import nearest, unit
 from dawnchorus.config import Dask, Settings
 from dawnchorus.errors import DawnChorusError

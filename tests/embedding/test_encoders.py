@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from dawnchorus.attention.attend import attend
-from dawnchorus.clustering.kmeans import fit
+from dawnchorus.clustering.fit import fit
 from dawnchorus.config import Experiment, validate
 from dawnchorus.embedding.day import embed_day
 from dawnchorus.errors import DawnChorusError

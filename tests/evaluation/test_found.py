@@ -10,7 +10,7 @@ import pytest
 
 from dawnchorus.attention.attend import attend
 from dawnchorus.attention.masks import PatchGrid
-from dawnchorus.clustering.kmeans import fit
+from dawnchorus.clustering.fit import fit
 from dawnchorus.embedding.day import embed_day
 from dawnchorus.evaluation.attention_songs import covered, map_figures
 from dawnchorus.evaluation.found import best_overlaps, ceiling, overlaps, songs_in_windows

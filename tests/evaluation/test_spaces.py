@@ -209,4 +209,4 @@ def test_assigned_clusters_are_joined_by_window(season):
     again = spaces.assigned(season.results, EXPERIMENT, windows)
     gone = (windows.day == 0) & (windows.offset == 0)
     assert again[~gone].tolist() == np.array(expected)[~gone].tolist()
-    assert (again[gone] == -1).all()
+    assert (again[gone] == spaces.NOT_ASSIGNED).all()

@@ -114,6 +114,16 @@ def test_recordings_that_the_inventory_does_not_know(season: Season) -> None:
     assert space.window(row(0, 0))["known"]
 
 
+def test_noise_is_a_window_without_a_cluster(season: Season) -> None:
+    path = season.results.experiment(EXPERIMENT).assignment(RecorderDay("REC01", DATE))
+    before = space_of(season).cluster.copy()
+    noisy = pl.when(pl.col("cluster") == 1).then(-1).otherwise("cluster").cast(pl.Int32)
+    pl.read_parquet(path).with_columns(noisy.alias("cluster")).write_parquet(path)
+    after = space_of(season).cluster
+    changed = before != after
+    assert set(before[changed]) == {1} and set(after[changed]) == {NONE}
+
+
 def test_map_without_clusters_and_detections(season: Season) -> None:
     paths = season.results.experiment(EXPERIMENT)
     for recorder in ("REC01", "REC02"):

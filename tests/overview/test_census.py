@@ -119,8 +119,9 @@ def test_status_line_by_line(tmp_path, results):
         "embeddings (one)               0          0      0       0        4   4",
         "clusters: assignment (one)     0          0      0       0        4   4",
         "done: inventory, training set",
-        "waiting: training (one), clusters: fit (one), map: fit (one), map: placement (one), "
-        "attention (one), outliers (one), evaluation, figures (one), figures of the evaluation, report",
+        "waiting: training (one), clusters: fit (one), statistics of the space (one), map: fit (one), "
+        "map: placement (one), attention (one), outliers (one), evaluation, figures (one), "
+        "figures of the evaluation, report",
         "failed: spectrograms B/2021-05-25: the disk is full",
         "training of one: not begun",
         "training set: 1 of 4 recorder-days is not in the training set (25.0 %)",

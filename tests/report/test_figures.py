@@ -47,12 +47,12 @@ def points() -> pl.DataFrame:
     )
 
 
-def draw(tmp_path):
+def draw(tmp_path, method="umap"):
     paths = {
         f"by_{what}": tmp_path / f"{what}.png"
         for what in ("cluster", "species", "recorder", "hour")
     }
-    maps.draw_maps(points(), "umap", species_source="annotations", **paths)
+    maps.draw_maps(points(), method, species_source="annotations", **paths)
     return paths
 
 
@@ -62,10 +62,24 @@ def test_maps_show_every_window_of_a_name_and_say_what_lies_outside(drawn, tmp_p
     shown = {c.get_label(): len(c.get_offsets()) for c in by_species.collections}
     assert shown == {"none": 600, "wren": 300, "rail": 100}
     assert "3 of 1,000 windows lie outside" in by_species.get_xlabel()
-    assert "distances are not to scale" in by_species.get_xlabel()
+    assert "distances are not the space's" in by_species.get_xlabel()
     assert max(map(abs, by_species.get_xlim())) < 10
     by_cluster = drawn[0].axes[0]
     assert sorted(text.get_text() for text in by_cluster.texts) == list("01234")
+
+
+def test_noise_has_no_number_and_each_method_says_what_it_does_not_show(
+    drawn, tmp_path, monkeypatch
+):
+    noisy = points().with_columns(cluster=pl.col("cluster") - 1)
+    monkeypatch.setattr(f"{__name__}.points", lambda: noisy)
+    for method, told in (("tsne", "t-SNE"), ("pca", "PCA")):
+        drawn.clear()
+        draw(tmp_path, method)
+        axes = drawn[0].axes[0]
+        assert sorted(text.get_text() for text in axes.texts) == list("0123")
+        assert told in axes.get_xlabel()
+        assert ("distances" if method == "tsne" else "need not be near") in axes.get_xlabel()
 
 
 def test_the_same_points_are_the_same_bytes(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from dawnchorus.clustering.assignment import assign_all
-from dawnchorus.clustering.kmeans import fit
+from dawnchorus.clustering.fit import fit
 from dawnchorus.clustering.outlier_lists import _hint, _hint_of_day
 from dawnchorus.clustering.outliers import find_outliers
 from dawnchorus.config import validate

@@ -112,7 +112,7 @@ def test_a_season_goes_all_the_way_in_sixteen_submissions(whole):
         "scan", "birdnet_birdnet_day", "spectrograms_spectrograms_day", "sample",
         "train_experiment_wildcards_one", "embed_embed_day", "cluster_wildcards_one",
         "map_map_map_fit", "assign_assign_day", "attend_wildcards_one", "outliers_wildcards_one",
-        "evaluation_comparison_figures_evaluate", "figures_experiment_figures",
+        "evaluation_comparison_figures_evaluate", "figures_experiment_figures_statistics",
     ]  # fmt: skip
     expected = [(f"rule_{name}", "COMPLETED") for name in done]
     expected += 3 * [("rule_train_experiment_wildcards_one", "FAILED")]

@@ -24,6 +24,7 @@ ONE_DAY = [
     "  BirdNET                   1 recorder-day",
     "  embeddings                1 recorder-day (one)",
     "  clusters: assignment      1 recorder-day (one)",
+    "  statistics of the space   1 job (one)",
     "  map: placement            1 job (one)",
     "  outliers                  1 job (one)",
     "  evaluation                1 job",
@@ -79,6 +80,7 @@ def test_a_fresh_season(season):
         "  embeddings                4 recorder-days (one)",
         "  clusters: fit             1 job (one)",
         "  clusters: assignment      4 recorder-days (one)",
+        "  statistics of the space   1 job (one)",
         "  map: fit                  1 job (one)",
         "  map: placement            1 job (one)",
         "  attention                 1 job (one)",
@@ -93,7 +95,7 @@ def test_a_fresh_season(season):
         f"  spectrograms              20 s CPU, {megabytes:.1f} MB          "
         "benchmarks/results/spectrograms.txt; new recordings taken as 16-bit mono WAV at 44.1 kHz",
         "  unknown, not measured yet: BirdNET, training set, training, embeddings, clusters: fit, "
-        "clusters: assignment, map: fit, map: placement, attention, outliers, evaluation, figures, "
+        "clusters: assignment, statistics of the space, map: fit, map: placement, attention, outliers, evaluation, figures, "
         "figures of the evaluation, report",
         f"  what is known: 20 s CPU, {megabytes:.1f} MB",
         "Training set",
@@ -143,8 +145,8 @@ def test_nothing_to_do_one_new_day_and_a_changed_parameter(season):
     (line,) = (line for line in told if " in all; " in line)
     assert line == (
         "  28 jobs in all; 18 submissions to the scheduler (inventory 1, spectrograms 2, BirdNET 1, "
-        "training set 1, training 1, embeddings 1, clusters: fit 1, clusters: assignment 3, map: fit 1, "
-        "map: placement 1, attention 1, outliers 1, evaluation 1, figures 1, figures of the evaluation 1); "
+        "training set 1, training 1, embeddings 1, clusters: fit 1, clusters: assignment 3, statistics of the space 1, "
+        "map: fit 1, map: placement 1, attention 1, outliers 1, evaluation 1, figures 1, figures of the evaluation 1); "
         "1 job runs where Snakemake runs"
     )
     assert state(season.results) == before
@@ -162,8 +164,8 @@ def test_what_only_prints_is_left_alone(season):
         if arguments == ["--rulegraph"]:
             rules = dict(re.findall(r'(\d+)\[label = "(\w+)"', ended.stdout))
             edges = {(rules[a], rules[b]) for a, b in re.findall(r"(\d+) -> (\d+)", ended.stdout)}
-    # The picture's edges are the workflow's own (the indices are not asked for here).
-    drawn = {edge for edge in READS if "indices_day" not in edge}
+    # The picture's edges are the workflow's own (indices and sweep are not asked for here).
+    drawn = {edge for edge in READS if not {"indices_day", "sweep"} & set(edge)}
     assert drawn <= edges, drawn - edges
 
 

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 AGGREGATES = {"experiment_figures": 1, "comparison_figures": 1, "snakemake_report": 1, "all": 1}
 ONE_DAY = {
     "scan": 1, "spectrograms_day": 1, "birdnet_day": 1, "embed_day": 1, "assign_day": 1, "map": 1,
-    "outliers": 1, "evaluate": 1, **AGGREGATES,
+    "statistics": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
 }  # fmt: skip
 DAYS = 4
 
@@ -142,7 +142,7 @@ def test_a_spectrogram_parameter_changed(season):
     assert planned == {
         "spectrograms_day": DAYS, "sample": 1, "train_experiment": 1, "embed_day": DAYS,
         "cluster": 1, "assign_day": DAYS, "map_fit": 1, "map": 1, "attend": 1,
-        "outliers": 1, "evaluate": 1, **AGGREGATES,
+        "statistics": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
     assert "Params have changed" in season.run("--dry-run", "--verbose")
 
@@ -152,7 +152,7 @@ def test_another_channel_is_heard(season):
     assert season.planned() == {
         "scan": 1, "spectrograms_day": DAYS, "birdnet_day": DAYS, "sample": 1,
         "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
-        "map": 1, "attend": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
+        "map": 1, "attend": 1, "statistics": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def test_a_training_parameter_changed(season):
     season.configure(experiments={"one": {**season_experiment(season), "learning_rate": 1e-4}})
     assert season.planned() == {
         "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
-        "map": 1, "attend": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
+        "map": 1, "attend": 1, "statistics": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
 
 
@@ -201,7 +201,7 @@ def test_another_experiment_leaves_the_first_alone(season):
     season.configure(experiments={"one": recipe, "two": {**recipe, "seed": 5}})
     assert season.planned() == {
         "train_experiment": 1, "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1,
-        "map": 1, "attend": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
+        "map": 1, "attend": 1, "statistics": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
 
 
@@ -257,7 +257,7 @@ def test_encoders_that_are_not_trained_go_all_the_way(season):
 def test_a_clustering_parameter_changed(season):
     season.configure(clustering={"k": 3})
     assert season.planned() == {
-        "cluster": 1, "assign_day": DAYS, "attend": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
+        "cluster": 1, "assign_day": DAYS, "attend": 1, "statistics": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
     }  # fmt: skip
 
 
@@ -335,3 +335,28 @@ def test_training_again_on_purpose(season):
     season.configure(training_set={"edition": 2})
     planned = season.planned()
     assert (planned["sample"], planned["train_experiment"], planned["embed_day"]) == (1, 1, 5)
+
+
+def test_passes_and_sweep_only_where_they_are_asked_for(season):
+    season.configure(sweep={"enabled": True, "k": [2, 3], "seeds": 2, "windows": 40})
+    assert season.planned() == {"sweep": 1, "snakemake_report": 1, "all": 1}
+    season.configure(sweep={"enabled": False}, passes={"second": {"exclude": [0], "k": 2}})
+    assert season.planned() == {
+        "cluster_pass": 1, "assign_pass": DAYS, "snakemake_report": 1, "all": 1,
+    }  # fmt: skip
+    season.run("clusters")
+    path = song_meter_recording(season)
+    shutil.copy2(path, renamed(path, date="20210601"))
+    assert season.planned("clusters") == {
+        "scan": 1, "spectrograms_day": 1, "embed_day": 1, "assign_day": 1, "assign_pass": 1, "clusters": 1,
+    }  # fmt: skip
+    first = season.results / "one" / "clusters" / "clusters.json"
+    before = first.read_bytes()
+    season.configure(passes={"second": {"exclude": [0], "k": 3}})
+    season.run("clusters")
+    assert first.read_bytes() == before
+    assert season.planned("clusters") == {}
+    rows = pl.scan_parquet(season.results / "one/passes/second/*/*.parquet").collect()
+    whole = pl.scan_parquet(season.results / "one/clusters/*/*.parquet").collect()
+    assert rows.height == whole.filter(pl.col("cluster") != 0).height > 0
+    assert rows["cluster"].n_unique() == 3

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 RECORDERS, DAYS = 9, 101
 ONE_DAY = {
     "scan": 1, "spectrograms_day": 1, "birdnet_day": 1, "embed_day": 1, "assign_day": 1, "map": 1,
-    "outliers": 1, "evaluate": 1, "experiment_figures": 1, "comparison_figures": 1, "snakemake_report": 1, "all": 1,
+    "statistics": 1, "outliers": 1, "evaluate": 1, "experiment_figures": 1, "comparison_figures": 1, "snakemake_report": 1, "all": 1,
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ IMPORTED = (
     "dawnchorus.birdnet.pseudo_labels",
     "dawnchorus.cli",
     "dawnchorus.clustering.cards",
-    "dawnchorus.clustering.kmeans",
+    "dawnchorus.clustering.fit",
     "dawnchorus.clustering.projection",
     "dawnchorus.embedding.day",
     "dawnchorus.evaluation.evaluate",

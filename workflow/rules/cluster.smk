@@ -51,3 +51,29 @@ rule assign_day:
     shell:
         "dawnchorus assign --experiment {wildcards.experiment}"
         " --recorder {wildcards.recorder:q} --date {wildcards.date} > {log:q} 2>&1"
+
+
+# What drifts is measured when a recorder-day arrives; the sums of the others are remembered.
+rule statistics:
+    input:
+        clusters=ANY.clusters_receipt,
+        members=ANY.members,
+        assignments=[ANY.assignment_receipt(day) for day in DAYS],
+    output:
+        ANY.statistics_receipt,
+    log:
+        RESULTS.root / "logs" / "statistics" / "{experiment}.log",
+    benchmark:
+        RESULTS.root / "benchmarks" / "statistics" / "{experiment}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        days=listed(DAYS),
+        settings=settings_of("drift"),
+    shell:
+        "dawnchorus statistics --settings {params.settings:q} --days {params.days:q}"
+        " --experiment {wildcards.experiment} --workers {threads} > {log:q} 2>&1"

@@ -4,6 +4,7 @@ rule experiment_figures:
         model=ANY.model,
         map=ANY.map_receipt,
         attention=ANY.attention_receipt,
+        statistics=ANY.statistics_receipt,
         assignments=[ANY.assignment_receipt(day) for day in DAYS],
         detections=[RESULTS.detections_receipt(day) for day in DAYS],
         recordings=RESULTS.recordings,
@@ -38,6 +39,13 @@ rule experiment_figures:
             subcategory="{experiment}",
             labels={"figure": "map by hour"},
             caption="../report/map.rst",
+        ),
+        statistics=report(
+            ANY.figure("statistics.png"),
+            category="2. Output spaces",
+            subcategory="{experiment}",
+            labels={"figure": "spectrum and drift"},
+            caption="../report/statistics.rst",
         ),
         cards=report(
             ANY.figure("cards.html"),
@@ -168,7 +176,9 @@ rule snakemake_report:
             for name in EXPERIMENTS
             for figure in EXPERIMENT_FIGURES
         ],
-        outliers=[RESULTS.experiment(name).figure("outliers.html") for name in EXPERIMENTS],
+        outliers=[
+            RESULTS.experiment(name).figure("outliers.html") for name in EXPERIMENTS
+        ],
         comparison=[RESULTS.comparison(figure) for figure in COMPARISON_FIGURES],
     output:
         RESULTS.report,

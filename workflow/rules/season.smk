@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -171,6 +172,11 @@ def own_weights(wildcards):
     return str(wanted.weights.file) if wanted.method == "weights" else []
 
 
+def settings_of_pass(wildcards):
+    """What a named pass depends on, for a rule with the wildcard ``named``."""
+    return settings_of("clustering", f"passes.{wildcards.named}")
+
+
 def of_training(key):
     """What an experiment asks of the scheduler, for a rule with the wildcard ``experiment``."""
     return lambda wildcards: getattr(
@@ -228,7 +234,7 @@ wildcard_constraints:
 
 # Receipts whose store somebody deleted: their jobs must run again. (A job that was sent away decides nothing.)
 rerun_reasons.mend(
-    one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS)
+    one_line(RESULTS.receipts_without_data, DAYS, EXPERIMENTS, list(SETTINGS.passes))
     if workflow.is_main_process
     else []
 )

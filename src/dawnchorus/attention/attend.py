@@ -58,7 +58,7 @@ OUTPUTS = ("heads.zarr", "windows.parquet", "boxes.parquet", "raven")
 
 
 def central_windows(members: pl.DataFrame, per_cluster: int) -> pl.DataFrame:
-    """Return the windows nearest to each centroid.
+    """Return the windows nearest to each centroid; noise (-1) has none.
 
     Parameters
     ----------
@@ -73,8 +73,10 @@ def central_windows(members: pl.DataFrame, per_cluster: int) -> pl.DataFrame:
         The members' columns and ``rank`` (0: the most central), sorted by cluster and rank.
     """
     order = ["cluster", "distance", "recorder", "date", "recording", "offset"]
-    ranked = members.sort(order).with_columns(
-        pl.int_range(pl.len(), dtype=pl.Int32).over("cluster").alias("rank")
+    ranked = (
+        members.filter(pl.col("cluster") >= 0)
+        .sort(order)
+        .with_columns(pl.int_range(pl.len(), dtype=pl.Int32).over("cluster").alias("rank"))
     )
     return ranked.filter(pl.col("rank") < per_cluster)
 

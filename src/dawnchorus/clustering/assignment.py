@@ -1,7 +1,7 @@
 """The cluster of every window of one recorder-day.
 
-In: the recorder-day's embeddings and the fitted centroids. Out: a table (recording, offset, time,
-cluster, distance), one row per window in the store's order, and a receipt. The centroids are not
+In: the recorder-day's embeddings and the fitted clusters, or those of a named pass. Out: a table (recording, offset,
+time, cluster, distance), one row per window in the store's order, and a receipt. The centroids are not
 touched, so a new recorder-day changes no other's assignment. Memory is bounded by a block of
 windows.
 """
@@ -17,14 +17,20 @@ import xxhash
 from numpy.typing import NDArray
 
 from dawnchorus.clustering import passes
-from dawnchorus.clustering.fit_sample import embedded_day
-from dawnchorus.clustering.kmeans import load_clusters
-from dawnchorus.clustering.sphere import nearest, one_core, unit
+from dawnchorus.clustering.fit_sample import (
+    Selection,
+    days_with_embeddings,
+    embedded_day,
+    store_of,
+)
+from dawnchorus.clustering.fitted import NOISE, load_clusters
+from dawnchorus.clustering.sphere import one_core
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.progress import say
 from dawnchorus.results import (
     SET_ASIDE,
+    ExperimentResults,
     RecorderDay,
     Results,
     fingerprint,
@@ -33,7 +39,6 @@ from dawnchorus.results import (
     withdraw,
     write_receipt,
 )
-from dawnchorus.vectors import VectorStore
 
 SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
     "recording": pl.String,
@@ -45,9 +50,14 @@ SCHEMA: dict[str, type[pl.DataType] | pl.DataType] = {
 
 
 def assign_day(
-    settings: Settings, results: Results, experiment: str, day: RecorderDay
+    settings: Settings,
+    results: Results,
+    experiment: str,
+    day: RecorderDay,
+    *,
+    named: str | None = None,
 ) -> dict[str, Any]:
-    """Assign every window of a recorder-day to the cluster with the nearest centroid.
+    """Assign every window of a recorder-day to its cluster, by the centroids alone.
 
     Parameters
     ----------
@@ -56,20 +66,32 @@ def assign_day(
     experiment : str
         Name in the config.
     day : RecorderDay
+    named : str, optional
+        A pass: windows that the first clusters put into an excluded one have no row.
 
     Returns
     -------
     dict
-        The receipt. ``mean_distance`` beside that of ``clusters.json`` shows a recorder-day that
-        fits badly. The verdict is ``set aside`` (0 windows, no table) if it has no embeddings.
+        The receipt; ``noise`` counts windows in no cluster (-1). The verdict is ``set aside`` (0 windows, no table)
+        if the recorder-day has no embeddings.
 
     Raises
     ------
     DawnChorusError
-        If clusters or embeddings are missing or stem from different models.
+        If clusters or embeddings are missing or stem from different models; of a pass, if the recorder-day was not
+        assigned to the first clusters that there are now.
     """
+    with one_core():
+        return _assign(settings, results, experiment, day, named)
+
+
+def _assign(
+    settings: Settings, results: Results, experiment: str, day: RecorderDay, named: str | None
+) -> dict[str, Any]:
+    """Do :func:`assign_day` on as many cores as there are; the bytes are only sure with one."""
     settings.experiment(experiment)
-    paths = results.experiment(experiment)
+    of_experiment = results.experiment(experiment)
+    paths = of_experiment.clustering(named)
     path, receipt_path = paths.assignment(day), paths.assignment_receipt(day)
     clusters = load_clusters(paths.centroids)
     embedded = embedded_day(results, experiment, day)
@@ -77,7 +99,7 @@ def assign_day(
         withdraw(path)
         receipt = {
             "verdict": SET_ASIDE,
-            "reason": read_receipt(paths.embeddings_receipt(day)).get("reason"),
+            "reason": read_receipt(of_experiment.embeddings_receipt(day)).get("reason"),
             "windows": 0,
             "clusters": clusters.fingerprint,
             "fingerprint": fingerprint(clusters.fingerprint),
@@ -87,28 +109,35 @@ def assign_day(
     if embedded.model != clusters.model:
         raise DawnChorusError(
             "was embedded by another model than the clusters were fitted on",
-            paths.embeddings(day),
+            of_experiment.embeddings(day),
             f"run `dawnchorus cluster --experiment {experiment}` again",
         )
     inputs = {"clusters": clusters.fingerprint, "embeddings": embedded.fingerprint}
+    selection = Selection(results, experiment)
+    if named is not None:
+        of_pass = read_receipt(paths.receipt)
+        selection = Selection(results, experiment, tuple(of_pass["excluded"]))
+        inputs["first"] = _first(of_experiment, day, of_pass["first"])
     if path.exists() and receipt_path.exists():
         standing = read_receipt(receipt_path)
         if all(standing.get(key) == value for key, value in inputs.items()):
             say(f"{path}: assigned already, from the same embeddings to the same clusters")
             return standing
 
-    store = VectorStore.open(paths.embeddings(day))
-    cluster = np.empty(len(store), dtype=np.int32)
-    distance = np.empty(len(store), dtype=np.float32)
-    with one_core():
-        for start, vectors in store.blocks():
-            part = slice(start, start + len(vectors))
-            cluster[part], distance[part] = nearest(unit(vectors), clusters.centroids)
+    store = store_of(results, experiment, embedded)
+    rows = selection.rows(day, len(store))
+    cluster = np.empty(len(rows), dtype=np.int32)
+    distance = np.empty(len(rows), dtype=np.float32)
+    filled = 0
+    for some, vectors in selection.blocks(embedded, store):
+        part = slice(filled, filled + len(some))
+        cluster[part], distance[part] = clusters.of(vectors)
+        filled += len(some)
     table = pl.DataFrame(
         {
-            "recording": store.windows.names().tolist(),
-            "offset": store.offset,
-            "time": store.time,
+            "recording": pl.Series(store.recordings, dtype=pl.String).gather(store.recording[rows]),
+            "offset": store.offset[rows],
+            "time": store.time[rows],
             "cluster": cluster,
             "distance": distance,
         },
@@ -116,22 +145,42 @@ def assign_day(
     )
     receipt_path.unlink(missing_ok=True)
     with publishing(path) as partial:
-        table.write_parquet(partial, compression="zstd", statistics=True)
-    embeddings_receipt = read_receipt(paths.embeddings_receipt(day))
+        table.write_parquet(partial, compression="zstd", compression_level=1, statistics=True)
+    embeddings_receipt = read_receipt(of_experiment.embeddings_receipt(day))
     receipt = {
         "verdict": embeddings_receipt["verdict"],
         "reason": embeddings_receipt.get("reason"),
-        "windows": len(store),
-        "mean_distance": round(float(distance.mean(dtype=np.float64)), 6),
+        "windows": len(rows),
+        "noise": int((cluster == NOISE).sum()),
+        "mean_distance": round(float(distance.mean(dtype=np.float64)), 6) if len(rows) else None,
         **inputs,
         "fingerprint": _content([cluster, distance], inputs),
     }
+    if named is not None:
+        receipt["left_out"] = len(store) - len(rows)
     write_receipt(receipt_path, receipt)
     return receipt
 
 
+def _first(of_experiment: ExperimentResults, day: RecorderDay, fit: str) -> str:
+    """Return the fingerprint of a recorder-day's assignment to the first clusters, which a pass begins with."""
+    receipt = read_receipt(of_experiment.assignment_receipt(day))
+    if receipt["clusters"] != fit:
+        raise DawnChorusError(
+            "was assigned to other clusters than the pass was fitted after",
+            of_experiment.assignment(day),
+            "run `dawnchorus cluster` for the pass, or `dawnchorus assign` for the first clusters, again",
+        )
+    return str(receipt["fingerprint"])
+
+
 def assign_all(
-    settings: Settings, results: Results, experiment: str, *, workers: int = 1
+    settings: Settings,
+    results: Results,
+    experiment: str,
+    *,
+    named: str | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Assign every recorder-day that has embeddings, on Dask's workers.
 
@@ -142,6 +191,8 @@ def assign_all(
     results : Results
     experiment : str
         Name in the config.
+    named : str, optional
+        A pass.
     workers : int
         Threads, where they are local; the result is the same.
 
@@ -155,16 +206,11 @@ def assign_all(
     DawnChorusError
         As :func:`assign_day`; those that are done by then stay.
     """
-    embeddings = results.experiment(experiment).root / "embeddings"
-    days = sorted(RecorderDay(path.parent.name, path.stem) for path in embeddings.glob("*/*.json"))
-    if not days:
-        raise DawnChorusError(
-            "holds no embeddings", embeddings, f"run `dawnchorus embed --experiment {experiment}`"
-        )
+    days = days_with_embeddings(results, experiment)
     with passes.workers(settings.dask, workers) as client:
         receipts = list(
             passes.each(
-                client, assigned_day, days, settings, results, experiment, doing="assigning"
+                client, assigned_day, days, settings, results, experiment, named, doing="assigning"
             )
         )
     return {
@@ -175,10 +221,10 @@ def assign_all(
 
 
 def assigned_day(
-    day: RecorderDay, settings: Settings, results: Results, experiment: str
+    day: RecorderDay, settings: Settings, results: Results, experiment: str, named: str | None
 ) -> dict[str, Any]:
-    """Do :func:`assign_day`, the recorder-day first."""
-    return assign_day(settings, results, experiment, day)
+    """Do :func:`assign_day`, the recorder-day first; a worker has its one core already."""
+    return _assign(settings, results, experiment, day, named)
 
 
 def _content(columns: Sequence[NDArray[Any]], inputs: Mapping[str, str]) -> str:

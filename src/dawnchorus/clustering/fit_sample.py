@@ -1,12 +1,12 @@
 """The windows that a clustering or a map is fitted on.
 
-In: the recorder-days of the training set's pool, with their embeddings. Out: a seeded draw, uniform
-over all their windows, with the vectors; only the rows drawn are read. Memory is that of the draw.
+In: the recorder-days of the training set's pool, with their embeddings, and which windows of them take part. Out: a
+seeded draw, uniform over these windows, with the vectors; only the rows drawn are read. Memory is that of the draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +46,7 @@ class FitSample:
     windows : DataFrame
         recorder, date, recording, offset, time; sorted by recorder-day, then as in the store.
     vectors : float32 array (n, d)
-        Unit vectors (or as they are), one per row of ``windows``.
+        Unit vectors, one per row of ``windows``.
     available : int
         Windows there were to draw from.
     """
@@ -82,6 +82,23 @@ def embedded_day(results: Results, experiment: str, day: RecorderDay) -> Embedde
         ) from None
 
 
+def days_with_embeddings(results: Results, experiment: str) -> list[RecorderDay]:
+    """Return the recorder-days that have a receipt of embeddings, sorted.
+
+    Raises
+    ------
+    DawnChorusError
+        If none has.
+    """
+    embeddings = results.experiment(experiment).root / "embeddings"
+    days = sorted(RecorderDay(path.parent.name, path.stem) for path in embeddings.glob("*/*.json"))
+    if not days:
+        raise DawnChorusError(
+            "holds no embeddings", embeddings, f"run `dawnchorus embed --experiment {experiment}`"
+        )
+    return days
+
+
 def embedded_days(results: Results, experiment: str, days: Sequence[RecorderDay]) -> list[Embedded]:
     """Return the recorder-days that have embeddings, sorted; all by one model.
 
@@ -114,9 +131,67 @@ def embeddings_fingerprint(days: Sequence[Embedded]) -> str:
     return fingerprint([[one.day.recorder, one.day.date, one.fingerprint] for one in days])
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Windows that take part: all, or those whose cluster in the first fit is not left out.
+
+    Parameters
+    ----------
+    results : Results
+    experiment : str
+    excluded : tuple of int
+        Clusters of the first fit.
+    """
+
+    results: Results
+    experiment: str
+    excluded: tuple[int, ...] = ()
+
+    def rows(self, day: RecorderDay, windows: int) -> NDArray[np.int64]:
+        """Return which rows of a recorder-day's embeddings take part, ascending.
+
+        Raises
+        ------
+        DawnChorusError
+            If the recorder-day was not assigned, or its assignment is of other embeddings.
+        """
+        if not self.excluded:
+            return np.arange(windows)
+        path = self.results.experiment(self.experiment).assignment(day)
+        if not path.exists():
+            raise DawnChorusError(
+                "is not there", path, f"run `dawnchorus assign --experiment {self.experiment}`"
+            )
+        cluster = pl.read_parquet(path, columns=["cluster"])["cluster"]
+        if len(cluster) != windows:
+            raise DawnChorusError(
+                f"has {len(cluster)} windows, the embeddings have {windows}",
+                path,
+                f"run `dawnchorus assign --experiment {self.experiment}` again",
+            )
+        return np.flatnonzero(~cluster.is_in(self.excluded).to_numpy())
+
+    def blocks(
+        self, one: Embedded, store: VectorStore | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield (rows, vectors) of a recorder-day, of at most a shard's windows at a time.
+
+        ``store`` are its embeddings, if they are open already.
+        """
+        store = store or store_of(self.results, self.experiment, one)
+        kept = self.rows(one.day, one.windows) if self.excluded else None
+        for start, vectors in store.blocks():
+            stop = start + len(vectors)
+            if kept is None:
+                yield np.arange(start, stop), vectors
+                continue
+            rows = kept[slice(*np.searchsorted(kept, (start, stop)))]
+            if len(rows):
+                yield rows, vectors[rows - start]
+
+
 def draw(
-    results: Results,
-    experiment: str,
+    selection: Selection,
     days: Sequence[Embedded],
     windows: int,
     seed: int,
@@ -127,8 +202,8 @@ def draw(
 
     Parameters
     ----------
-    results : Results
-    experiment : str
+    selection : Selection
+        What there is to draw from.
     days : sequence of Embedded
         From :func:`embedded_days`.
     windows : int
@@ -137,9 +212,19 @@ def draw(
         The same seed, days and counts give the same draw.
     as_they_are : bool
         The vectors as they are stored, not of unit length.
+
+    Raises
+    ------
+    DawnChorusError
+        If nothing takes part.
     """
-    counts = np.array([one.windows for one in days], dtype=np.int64)
+    if selection.excluded:
+        counts = np.array([len(selection.rows(one.day, one.windows)) for one in days], np.int64)
+    else:
+        counts = np.array([one.windows for one in days], dtype=np.int64)
     available = int(counts.sum())
+    if not available:
+        raise DawnChorusError("leaves no window over", "passes", "exclude fewer clusters")
     generator = np.random.default_rng(seed)
     if windows < available:
         drawn = np.sort(generator.choice(available, size=windows, replace=False, shuffle=False))
@@ -154,7 +239,9 @@ def draw(
     for number in tracked(work, "reading embeddings", len(work), "days"):
         one, part = days[number], slice(cuts[number], cuts[number + 1])
         rows = drawn[part] - first[number]
-        store = store_of(results, experiment, one)
+        if selection.excluded:
+            rows = selection.rows(one.day, one.windows)[rows]
+        store = store_of(selection.results, selection.experiment, one)
         vectors[part] = store.take(rows) if as_they_are else unit(store.take(rows))
         tables.append(windows_of(one.day, store, rows))
     return FitSample(pl.concat(tables), vectors, available)

@@ -18,7 +18,7 @@ import polars as pl
 
 from dawnchorus.clustering import passes
 from dawnchorus.clustering.fit_sample import embedded_day, store_of
-from dawnchorus.clustering.kmeans import load_clusters
+from dawnchorus.clustering.fitted import load_clusters
 from dawnchorus.clustering.outlier_lists import recorder_days, season_lists, write_lists
 from dawnchorus.clustering.reference import (
     MEASURES,

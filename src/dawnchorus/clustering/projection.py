@@ -2,7 +2,7 @@
 
 In: embeddings of the training set's recorder-days. Out: ``map/projection.safetensors``, which holds
 all that placing a window needs (:mod:`dawnchorus.clustering.placement`), without pickle: under UMAP
-the sample's vectors and where they lie in the map, under PCA a mean and two components.
+and t-SNE the sample's vectors and where they lie in the map, under PCA a mean and two components.
 
 The map is for looking: distances in it are not the space's. Nothing is computed from it.
 """
@@ -10,7 +10,6 @@ The map is for looking: distances in it are not the space's. Nothing is computed
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from dawnchorus.clustering import placement
-from dawnchorus.clustering.fit_sample import draw, embedded_days, embeddings_fingerprint
-from dawnchorus.clustering.sphere import one_core
+from dawnchorus.clustering.fit_sample import (
+    Selection,
+    draw,
+    embedded_days,
+    embeddings_fingerprint,
+)
+from dawnchorus.clustering.layout import fit_pca, tsne_layout, umap_layout
 from dawnchorus.config import Projection, Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.training_set import pool
@@ -33,7 +37,11 @@ from dawnchorus.results import RecorderDay, Results, fingerprint, publishing
 
 METADATA_KEY = "dawnchorus"
 
-TENSORS = {"pca": ("mean", "components"), "umap": ("vectors", "coordinates")}
+TENSORS = {
+    "pca": ("mean", "components"),
+    "umap": ("vectors", "coordinates"),
+    "tsne": ("vectors", "coordinates"),
+}
 
 FEWEST_WINDOWS = 10
 """Fewer windows have no shape that a map could show."""
@@ -45,9 +53,9 @@ class FittedProjection:
 
     Attributes
     ----------
-    method : {"umap", "pca"}
+    method : {"umap", "tsne", "pca"}
     neighbours : int
-        Neighbours that place a window under UMAP.
+        Neighbours that place a window under UMAP and t-SNE.
     tensors : dict
         ``vectors`` (n, d) unit and ``coordinates`` (n, 2), or ``mean`` (d,) and ``components``
         (2, d).
@@ -73,46 +81,18 @@ class FittedProjection:
         )
 
 
-def fit_umap(
-    vectors: NDArray[np.float32], *, neighbours: int, min_distance: float, seed: int
-) -> NDArray[np.float32]:
-    """Lay out unit vectors (n, d) in the plane by UMAP (arXiv:1802.03426); float32 (n, 2)."""
-    import umap
-
-    with warnings.catch_warnings(), one_core():
-        # It says that a seed means one thread, which is what we ask for.
-        warnings.filterwarnings("ignore", message="n_jobs value")
-        layout = umap.UMAP(
-            n_components=2,
-            n_neighbors=neighbours,
-            min_dist=min_distance,
-            metric="cosine",
-            random_state=seed,
-            n_jobs=1,
-            # The spectral start needs more points than a handful.
-            init="spectral" if len(vectors) > 4 * FEWEST_WINDOWS else "pca",
-        ).fit_transform(vectors)
-    return np.asarray(layout, dtype=np.float32)
-
-
-def fit_pca(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean (d,) and the first two principal components (2, d) of vectors (n, d)."""
-    from sklearn.decomposition import PCA
-
-    with one_core():
-        found = PCA(n_components=2, svd_solver="covariance_eigh").fit(vectors)
-    return found.mean_.astype(np.float32), found.components_.astype(np.float32)
-
-
 def _tensors(
     vectors: NDArray[np.float32], wanted: Projection, neighbours: int
 ) -> dict[str, NDArray[np.float32]]:
     if wanted.method == "pca":
         mean, components = fit_pca(vectors)
         return {"mean": mean, "components": components}
-    layout = fit_umap(
-        vectors, neighbours=neighbours, min_distance=wanted.min_distance, seed=wanted.seed
-    )
+    if wanted.method == "tsne":
+        layout = tsne_layout(vectors, perplexity=wanted.perplexity, seed=wanted.seed)
+    else:
+        layout = umap_layout(
+            vectors, neighbours=neighbours, min_distance=wanted.min_distance, seed=wanted.seed
+        )
     return {"vectors": vectors, "coordinates": layout}
 
 
@@ -152,7 +132,7 @@ def fit_map(settings: Settings, results: Results, experiment: str) -> dict[str, 
             say(f"{path}: fitted already, on the same embeddings with the same settings")
             return _summary(standing)
 
-    sample = draw(results, experiment, days, wanted.fit_windows, wanted.seed)
+    sample = draw(Selection(results, experiment), days, wanted.fit_windows, wanted.seed)
     if len(sample.vectors) < FEWEST_WINDOWS:
         raise DawnChorusError(
             f"a map needs at least {FEWEST_WINDOWS} windows, there are {len(sample.vectors)}",

@@ -27,9 +27,14 @@ from dawnchorus.clustering.crowding import (
     nearest_others,
     reachable_density,
 )
-from dawnchorus.clustering.fit_sample import draw, embedded_days, embeddings_fingerprint
-from dawnchorus.clustering.kmeans import Clusters
-from dawnchorus.clustering.sphere import nearest, one_core, unit
+from dawnchorus.clustering.fit_sample import (
+    Selection,
+    draw,
+    embedded_days,
+    embeddings_fingerprint,
+)
+from dawnchorus.clustering.fitted import Clusters
+from dawnchorus.clustering.sphere import one_core
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.training_set import pool
@@ -183,7 +188,11 @@ def make_reference(
             f"run `dawnchorus cluster --experiment {experiment}` again",
         )
     sample = draw(
-        results, experiment, days, wanted.reference_windows, wanted.seed, as_they_are=True
+        Selection(results, experiment),
+        days,
+        wanted.reference_windows,
+        wanted.seed,
+        as_they_are=True,
     )
     origin = sample.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     with one_core():
@@ -197,7 +206,7 @@ def make_reference(
     neighbours = min(wanted.neighbours, most)
     with one_core():
         near = nearest_others(vectors, group, vectors, group, neighbours)
-        _, centroid_distance = nearest(unit(sample.vectors), clusters.centroids)
+        _, centroid_distance = clusters.of(sample.vectors)
     reach = near.distance[:, -1].astype(np.float64)
     reach = np.maximum(reach, LEAST_REACH * np.median(reach))
     density = reachable_density(near, reach)

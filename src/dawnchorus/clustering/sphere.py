@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-ROWS = 4096
-"""Rows worked on at a time: bounds memory, and gives every matrix product the same shape."""
+ROWS = 512
+"""Rows worked on at a time: 384 dimensions of them stay in a core's cache from one step to the next, which halves
+the time of all that is not the matrix product; and every product has the same shape."""
 
 SAFE_SQUARE = 1e-30
 """Squared lengths from here to the inverse are exact enough in float32."""
@@ -34,27 +35,37 @@ def one_core() -> Iterator[None]:
         yield
 
 
-def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+def unit(
+    vectors: NDArray[np.floating], *, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Return rows of length 1; a row of zeros stays zeros.
 
     Parameters
     ----------
     vectors : array (n, d)
+    out : float32 array (n, d), optional
+        Where they shall be written.
 
     Returns
     -------
     float32 array (n, d)
     """
     rows = np.asarray(vectors, dtype=np.float32)
-    square = np.einsum("nd,nd->n", rows, rows)
+    square = np.vecdot(rows, rows)
     extreme = ~((square > SAFE_SQUARE) & (square < 1 / SAFE_SQUARE))
     length = np.sqrt(square)
     if extreme.any():
         # Squares of these leave float32's range; zeros are among them.
-        length = length.astype(np.float64)
-        length[extreme] = np.linalg.norm(rows[extreme].astype(np.float64), axis=1)
-        length[length == 0] = 1.0
-    return (rows / length[:, None]).astype(np.float32, copy=False)
+        exact = np.linalg.norm(rows[extreme].astype(np.float64), axis=1)
+        exact[exact == 0] = 1.0
+        wide = length.astype(np.float64)
+        wide[extreme] = exact
+        found = (rows / wide[:, None]).astype(np.float32)
+        if out is None:
+            return found
+        out[:] = found
+        return out
+    return np.divide(rows, length[:, None], out=out)
 
 
 def cosine_distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,14 +75,14 @@ def cosine_distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> 
 
 
 def nearest(
-    vectors: NDArray[np.float32], centres: NDArray[np.float32]
+    vectors: NDArray[np.floating], centres: NDArray[np.float32], *, are_unit: bool = True
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the nearest centre of each vector by cosine, and the distance to it.
 
     Parameters
     ----------
-    vectors : float32 array (n, d)
-        Unit vectors.
+    vectors : array (n, d)
+        Unit float32 vectors; of any length and float16 too, if ``are_unit`` is False.
     centres : float32 array (k, d)
         Unit vectors.
 
@@ -82,13 +93,27 @@ def nearest(
     distance : float32 array (n,)
         ``1 - cosine``.
     """
-    index = np.empty(len(vectors), dtype=np.int32)
-    distance = np.empty(len(vectors), dtype=np.float32)
-    for start in range(0, len(vectors), ROWS):
+    number, (k, dimension) = len(vectors), centres.shape
+    index = np.empty(number, dtype=np.int32)
+    distance = np.empty(number, dtype=np.float32)
+    turned = np.ascontiguousarray(centres.T)
+    # Buffers that are used again: fresh memory for each step would take as long as the steps.
+    most = min(ROWS, number)
+    cosines = np.empty((most, k), dtype=np.float32)
+    away = np.empty((2, most, dimension), dtype=np.float32)
+    for start in range(0, number, ROWS):
         rows = vectors[start : start + ROWS]
-        part = slice(start, start + len(rows))
-        index[part] = np.argmax(rows @ centres.T, axis=1)
-        distance[part] = cosine_distance(rows, centres[index[part]])
+        if not are_unit:
+            rows = unit(rows, out=away[0, : len(rows)])
+        part, there = slice(start, start + len(rows)), len(rows)
+        np.matmul(rows, turned, out=cosines[:there])
+        chosen = cosines[:there].argmax(axis=1)
+        np.take(centres, chosen, axis=0, out=away[1, :there], mode="clip")
+        difference = np.subtract(rows, away[1, :there], out=away[1, :there])
+        index[part] = chosen
+        # By row: the bytes do not depend on how many rows there are.
+        distance[part] = np.vecdot(difference, difference)
+    distance /= 2
     return index, distance
 
 

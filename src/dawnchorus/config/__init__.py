@@ -26,18 +26,16 @@ from dawnchorus.config.sections import (
     Attention,
     Audio,
     BirdNet,
-    Clustering,
-    Dask,
     Embedding,
     Evaluation,
     Indices,
     MapSource,
     Merge,
-    Projection,
     Settings,
     Spectrogram,
     TrainingSet,
 )
+from dawnchorus.config.space import Clustering, Dask, Drift, Pass, Projection, Sweep
 
 __all__ = [
     "CHOSEN_LATER",
@@ -52,6 +50,7 @@ __all__ = [
     "Contributor",
     "Dask",
     "Dino",
+    "Drift",
     "Embedding",
     "Evaluation",
     "Experiment",
@@ -59,6 +58,7 @@ __all__ = [
     "Input",
     "MapSource",
     "Merge",
+    "Pass",
     "Patch",
     "Pca",
     "Photographic",
@@ -69,6 +69,7 @@ __all__ = [
     "Section",
     "Settings",
     "Spectrogram",
+    "Sweep",
     "Tokens",
     "TrainingResources",
     "TrainingSet",

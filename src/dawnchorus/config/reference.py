@@ -18,6 +18,10 @@ from pydantic.fields import FieldInfo
 
 from dawnchorus.config.experiments import Experiment
 from dawnchorus.config.sections import Settings
+from dawnchorus.config.space import Pass
+
+NAMED: dict[str, type[BaseModel]] = {"passes": Pass, "experiments": Experiment}
+"""Sections whose keys are names that a person gives."""
 
 INTRODUCTION = """# Configuration
 
@@ -59,7 +63,7 @@ def _section(section: type[BaseModel], title: str) -> Iterator[str]:
     if title:
         summary = (section.__doc__ or "").strip().splitlines()[0]
         yield f"\n## `{title}`\n\n{summary}\n"
-    rows = [name for name in fields if name not in nested and name != "experiments"]
+    rows = [name for name in fields if name not in nested and name not in NAMED]
     if rows:
         yield "| key | default | may be | meaning |\n|---|---|---|---|"
         for name in rows:
@@ -71,8 +75,9 @@ def _section(section: type[BaseModel], title: str) -> Iterator[str]:
     prefix = f"{title}." if title else ""
     for name, kind in nested.items():
         yield from _section(kind, f"{prefix}{name}")
-    if "experiments" in fields:
-        yield from _section(Experiment, "experiments.NAME")
+    for name, kind in NAMED.items():
+        if name in fields:
+            yield from _section(kind, f"{name}.NAME")
 
 
 def page() -> str:

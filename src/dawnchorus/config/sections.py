@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from dawnchorus.config.experiments import Experiment
 from dawnchorus.config.publication import Publication
 from dawnchorus.config.section import Hertz, Positive, Section, Share
+from dawnchorus.config.space import Clustering, Dask, Drift, Pass, Projection, Sweep
 from dawnchorus.errors import DawnChorusError
 
 RESERVED_NAMES = frozenset(
@@ -32,6 +33,8 @@ RESERVED_NAMES = frozenset(
     }
 )
 """Folders of ``results`` that an experiment must not be called."""
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 
 class Audio(Section):
@@ -208,47 +211,6 @@ class Embedding(Section):
     less than windows differ by; whoever reads computes in float32."""
 
 
-class Clustering(Section):
-    """Spherical k-means: fit on a sample, in the full dimension."""
-
-    k: Annotated[int, Field(ge=2)] = 100
-    fit_windows: Annotated[int, Field(ge=2)] | Literal["all"] = 50_000
-    """Windows drawn for the fit; `all` fits every window of the training set's recorder-days, in passes
-    over the stores that begin where a fit of 50,000 windows ends."""
-    seed: int = 0
-    restarts: Positive = 5
-    """k-means++ starts; the best inertia is kept."""
-
-
-class Dask(Section):
-    """Who does the passes over all embeddings: clustering, and assignment of a whole season at once."""
-
-    scheduler: str = "local"
-    """`local` (threads of the job), `slurm` or `pbs` (workers are submitted by dask-jobqueue), or the address
-    of a Dask scheduler that runs already (`tcp://login1:8786`)."""
-    workers: Positive | None = None
-    """Jobs to submit for `slurm` and `pbs`; 1, if not said."""
-    job: dict[str, str | int] = Field(default_factory=dict)
-    """For `slurm` and `pbs`: options of dask-jobqueue's cluster (queue, account, cores, memory, walltime)."""
-
-    @field_validator("scheduler")
-    @classmethod
-    def _known(cls, scheduler: str) -> str:
-        if scheduler not in ("local", "slurm", "pbs") and "://" not in scheduler:
-            raise ValueError("take local, slurm, pbs or an address like tcp://host:8786")
-        return scheduler
-
-
-class Projection(Section):
-    """The 2-D map. Distances in it are not the space's."""
-
-    method: Literal["umap", "pca"] = "umap"
-    fit_windows: Annotated[int, Field(ge=10)] = 50_000
-    neighbours: Annotated[int, Field(ge=2)] = 15
-    min_distance: Annotated[float, Field(ge=0, le=1)] = 0.1
-    seed: int = 0
-
-
 class Outliers(Section):
     """Windows and recorder-days that lie far from everything else in the output space."""
 
@@ -350,6 +312,10 @@ class Settings(Section):
     """Output spaces by name."""
     embedding: Embedding = Embedding()
     clustering: Clustering = Clustering()
+    passes: dict[str, Pass] = Field(default_factory=dict)
+    """Further clusterings by name, each without some clusters of the first."""
+    sweep: Sweep = Sweep()
+    drift: Drift = Drift()
     dask: Dask = Dask()
     map: Projection = Projection()
     outliers: Outliers = Outliers()
@@ -362,11 +328,19 @@ class Settings(Section):
     @classmethod
     def _names(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
         for name in experiments:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            if not re.fullmatch(NAME, name):
                 raise ValueError(f"{name!r}: a name is letters, digits, '_', '-' and '.'")
             if name in RESERVED_NAMES:
                 raise ValueError(f"{name!r} is a folder of the results; choose another name")
         return experiments
+
+    @field_validator("passes")
+    @classmethod
+    def _names_of_passes(cls, passes: dict[str, Pass]) -> dict[str, Pass]:
+        for name in passes:
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"{name!r}: a name is letters, digits, '_', '-' and '.'")
+        return passes
 
     @model_validator(mode="after")
     def _birdnet_keeps_embeddings(self) -> Settings:

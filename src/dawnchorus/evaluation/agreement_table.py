@@ -40,8 +40,16 @@ def fill_agreement(bench: Bench) -> None:
             if space.kind == EXPERIMENT:
                 cluster = space_of.assigned(bench.results, space.name, bench.windows)
                 held = cluster >= 0
-                without = int((~held).sum())
-                note = f"{without} windows are not assigned" if without else ""
+                without = int((cluster == space_of.NOT_ASSIGNED).sum())
+                noise = int((~held).sum()) - without
+                note = "; ".join(
+                    f"{count} windows {told}"
+                    for count, told in (
+                        (without, "are not assigned"),
+                        (noise, "are noise and left out"),
+                    )
+                    if count
+                )
                 _agree(bench, space, "assigned", held, cluster[held], note, advance)
 
 

@@ -271,9 +271,15 @@ def clustered(space: Space, k: int, *, seed: int, restarts: int) -> tuple[NDArra
     return index.astype(np.int64), note
 
 
+NOT_ASSIGNED = -2
+
+
 def assigned(results: Results, name: str, windows: Windows) -> NDArray[np.int64]:
-    """Return each window's cluster as the season's centroids have it; -1 where there is none."""
-    cluster = np.full(len(windows), -1, dtype=np.int64)
+    """Return each window's cluster as the season's centroids have it.
+
+    -1 is noise (in no cluster), :data:`NOT_ASSIGNED` where the recorder-day has no assignment.
+    """
+    cluster = np.full(len(windows), NOT_ASSIGNED, dtype=np.int64)
     for day, positions in windows.by_day():
         path = results.experiment(name).assignment(day)
         if not path.exists():

@@ -262,7 +262,8 @@ def _read_day(
         "recording",
         "offset",
         pl.col("x", "y").cast(pl.Float32),
-        pl.col("cluster").cast(pl.Int32),
+        # Noise (-1) is a window without a cluster, as one that was not assigned.
+        pl.when(pl.col("cluster") >= 0).then("cluster").cast(pl.Int32),
         "species",
         "common_name",
         pl.col("confidence").fill_null(0).cast(pl.Float32),

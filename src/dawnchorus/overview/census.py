@@ -79,6 +79,11 @@ def keys(settings: Settings) -> list[Key]:
     for step in STEPS.values():
         if step.rule == "indices_day" and not settings.indices.enabled:
             continue
+        if step.rule == "sweep" and not settings.sweep.enabled:
+            continue
+        # Passes have names beside the experiment's; what they did stands in their receipts.
+        if step.rule in ("cluster_pass", "assign_pass"):
+            continue
         found += [
             (step.rule, name) for name in (settings.experiments if step.of_experiment else [None])
         ]
@@ -158,6 +163,8 @@ def output_of(results: Results, key: Key) -> Path:
         "sample": results.training_receipt,
         "train_experiment": space.model,
         "cluster": space.clusters_receipt,
+        "sweep": space.sweep,
+        "statistics": space.statistics_receipt,
         "map_fit": space.projection,
         "map": space.map_receipt,
         "attend": space.attention_receipt,

@@ -24,7 +24,7 @@ from dawnchorus.overview.rates import size_of
 from dawnchorus.overview.staleness import staleness, standing
 from dawnchorus.overview.steps import amount, counted
 from dawnchorus.overview.trainings import line_of, training_of
-from dawnchorus.results import Results
+from dawnchorus.results import ExperimentResults, Results, read_receipt
 
 SHOWN_FAILURES = 5
 LOCKS = Path("/proc/locks")
@@ -69,6 +69,7 @@ def status(settings: Settings, results: Results) -> list[str]:
         training = training_of(results.experiment(name))
         lines.append(line_of(name, training))
         lines += [f"  {concern}" for concern in (training.concerns if training else ())]
+        lines += _drift(results.experiment(name))
     lines.append(f"training set: {staleness(census.days, standing(results))}")
     lines.append(_disk(results.root))
     return lines
@@ -112,6 +113,13 @@ def _failures(census: Census) -> list[str]:
     ]
     more = len(lines) - SHOWN_FAILURES
     return lines[:SHOWN_FAILURES] + ([f"and {more:,} more that failed"] if more > 0 else [])
+
+
+def _drift(space: ExperimentResults) -> list[str]:
+    """The sentence of the statistics: which recorder-days fit badly into the clusters."""
+    if not space.statistics_receipt.exists():
+        return []
+    return [f"  {read_receipt(space.statistics_receipt)['drift']['sentence']}"]
 
 
 def _disk(root: Path) -> str:

@@ -18,7 +18,7 @@ __all__ = ["draw_comparison", "draw_experiment", "write_report"]
 def draw_experiment(
     settings: Settings, results: Results, experiment: str, days: Sequence[RecorderDay]
 ) -> None:
-    """Draw maps, cluster cards, ecology's pictures, attention and training curves of one experiment."""
+    """Draw maps, statistics, cluster cards, ecology's pictures, attention and training curves of one experiment."""
     from dawnchorus.clustering.cards import cards
     from dawnchorus.clustering.season_counts import count_season
     from dawnchorus.report.attention import draw_attention
@@ -26,6 +26,7 @@ def draw_experiment(
     from dawnchorus.report.ecology import draw_ecology
     from dawnchorus.report.maps import draw_maps
     from dawnchorus.report.points import read_points
+    from dawnchorus.report.space import draw_statistics
     from dawnchorus.report.training import draw_training, read_log
 
     paths = results.experiment(experiment)
@@ -40,6 +41,7 @@ def draw_experiment(
         by_hour=paths.figure("map_hour.png"),
         species_source="annotations" if settings.evaluation.annotations else "BirdNET",
     )
+    draw_statistics(results, experiment, paths.figure("statistics.png"))
     counts = count_season(results, experiment, days)
     described = cards(settings, results, experiment, days, counts)
     draw_cards(settings, results, described, counts, points, paths.figure("cards.html"))

@@ -21,6 +21,15 @@ NAMED = len(COLOURS)
 """How many names get a colour of their own; the others share a grey."""
 
 
+NAMES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
+NEARNESS = {
+    "umap": "neighbours are near, distances are not the space's",
+    "tsne": "neighbours are near, distances and sizes are not the space's",
+    "pca": "what lies apart is apart in the space, what lies together need not be near there",
+}
+"""What each kind of map says of the space, and what it does not."""
+
+
 def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, **look: object) -> object:
     size = float(np.clip(30_000 / max(len(x), 1), 0.6, 14))
     return axes.scatter(x, y, s=size, linewidths=0, rasterized=True, **look)  # type: ignore[arg-type]
@@ -43,7 +52,7 @@ def _frame(figure: Figure, points: pl.DataFrame, title: str, method: str) -> Axe
     axes.set_xlim(horizontal)
     axes.set_ylim(vertical)
     beyond = (x < horizontal[0]) | (x > horizontal[1]) | (y < vertical[0]) | (y > vertical[1])
-    note = f"{method} in two dimensions: neighbours are near, distances are not to scale"
+    note = f"{NAMES.get(method, method)} in two dimensions: {NEARNESS[method]}"
     if beyond.any():
         note += f"; {int(beyond.sum()):,} of {len(x):,} windows lie outside the picture"
     axes.set_xlabel(note)
@@ -81,10 +90,14 @@ def _clusters(path: Path, points: pl.DataFrame, method: str) -> None:
         axes = _frame(figure, points, "by cluster", method)
         clusters = points["cluster"].to_numpy()
         palette = np.array(COLOURS)
+        colours = np.where(clusters >= 0, palette[clusters % len(palette)], FAINT)
+        # Noise lies below the clusters, in grey and without a number.
+        order = np.argsort(clusters >= 0, kind="stable")
         _scatter(
-            axes, points["x"].to_numpy(), points["y"].to_numpy(), c=palette[clusters % len(palette)]
+            axes, points["x"].to_numpy()[order], points["y"].to_numpy()[order], c=colours[order]
         )
-        middles = points.group_by("cluster").agg(pl.col("x").median(), pl.col("y").median())
+        middles = points.filter(pl.col("cluster") >= 0)
+        middles = middles.group_by("cluster").agg(pl.col("x").median(), pl.col("y").median())
         for cluster, x, y in middles.sort("cluster").iter_rows():
             axes.text(
                 x, y, str(cluster), ha="center", va="center", fontsize=8, color=INK, clip_on=True,
@@ -120,7 +133,6 @@ def draw_maps(
     species_source : str
         Where the species come from, for the title.
     """
-    method = method.upper()
     _clusters(by_cluster, points, method)
     _named(by_species, points, "species", f"by species ({species_source})", method)
     _named(by_recorder, points, "recorder", "by recorder", method)
