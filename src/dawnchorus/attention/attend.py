@@ -39,6 +39,7 @@ from dawnchorus.embedding.encoder import one_thread_each
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.backbone import read_metadata
 from dawnchorus.learning.training_set import find, load_codes
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import counting, say
 from dawnchorus.results import (
     SET_ASIDE,
@@ -125,7 +126,7 @@ def attend(
     }
     if lacking := lacks_attention(metadata):
         return _without_attention(paths, lacking, inputs)
-    members = pl.read_parquet(paths.members)
+    members = read_parquet(paths.members)
     chosen = central_windows(members, wanted.windows_per_cluster)
     there = find(results, chosen) >= 0
     lost = int((~there).sum())
@@ -136,7 +137,11 @@ def attend(
         raise DawnChorusError("none of the members is in a spectrogram store", paths.members)
 
     looker = Looker.load(
-        paths.model, wanted, batch_size=settings.embedding.batch_size, device=device
+        paths.model,
+        wanted,
+        batch_size=settings.embedding.batch_size,
+        device=device,
+        pooling=settings.experiment(experiment).embedding.pooling,
     )
     sample = agreement_sample(members.filter(pl.Series(find(results, members) >= 0)))
     agreement = looker.agree_on(load_codes(results, sample))

@@ -6,7 +6,7 @@ masks and boxes are made of. Nothing is kept: memory is that of the batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from dawnchorus.attention.energy import agreement, energy_map
 from dawnchorus.attention.heads import LAST, of_heads
 from dawnchorus.attention.sources import HEADS, OF_TOKENS, merged
 from dawnchorus.attention.tokens import finer_patch, run
-from dawnchorus.config import Attention, MapSource
+from dawnchorus.config import Attention, MapSource, Pooling
 from dawnchorus.embedding.encoder import device_named
 from dawnchorus.learning.backbone import ModelMetadata, load_model, model_input
 from dawnchorus.learning.networks import Backbone
@@ -79,9 +79,19 @@ class Looker:
         self.agreement: NDArray[np.float64] | None = None
 
     @classmethod
-    def load(cls, path: Path, wanted: Attention, *, batch_size: int, device: str) -> Looker:
-        """Read a model file."""
+    def load(
+        cls,
+        path: Path,
+        wanted: Attention,
+        *,
+        batch_size: int,
+        device: str,
+        pooling: Pooling | None = None,
+    ) -> Looker:
+        """Read a model file; ``pooling`` is that of the embedding, where it is another than the training's."""
         module, metadata = load_model(path)
+        if pooling is not None:
+            metadata = replace(metadata, pooling=pooling)
         return cls(module, metadata, wanted, batch_size=batch_size, device=device_named(device))
 
     def agree_on(self, codes: NDArray[np.uint8]) -> NDArray[np.float64]:

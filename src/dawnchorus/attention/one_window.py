@@ -21,6 +21,7 @@ from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.backbone import read_metadata
 from dawnchorus.learning.training_set import find, load_codes
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import RecorderDay, Results, read_receipt, write_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
 
@@ -139,7 +140,11 @@ def attend_to(
     if lacking := lacks_attention(read_metadata(paths.model)):
         raise DawnChorusError(lacking, paths.model)
     looker = Looker.load(
-        paths.model, wanted, batch_size=settings.embedding.batch_size, device=device
+        paths.model,
+        wanted,
+        batch_size=settings.embedding.batch_size,
+        device=device,
+        pooling=settings.experiment(experiment).embedding.pooling,
     )
     if wanted.source == HEADS and wanted.merge == "agreement":
         if not paths.members.exists():
@@ -148,7 +153,7 @@ def attend_to(
                 paths.members,
                 "run `dawnchorus cluster` first, or take attention.merge=mean",
             )
-        members = pl.read_parquet(paths.members)
+        members = read_parquet(paths.members)
         sample = agreement_sample(members.filter(pl.Series(find(results, members) >= 0)))
         looker.agree_on(load_codes(results, sample))
     boxes, content = look_at(results, looker, windows, folder)

@@ -16,6 +16,7 @@ from dawnchorus.clustering.looks import look
 from dawnchorus.clustering.season_counts import SeasonCounts, count_season
 from dawnchorus.clustering.suggestions import Facts, suggest
 from dawnchorus.config import Settings
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import RecorderDay, Results, publishing, read_receipt
 
 CENTRAL_WINDOWS = 12
@@ -118,7 +119,7 @@ def cards(
     if counts is None:
         counts = count_season(results, experiment, days)
     fitted = read_receipt(paths.clusters_receipt)
-    table = _table(int(fitted["k"]), results, pl.read_parquet(paths.members), counts)
+    table = _table(int(fitted["k"]), results, read_parquet(paths.members), counts)
     with publishing(paths.cards) as partial:
         table.write_parquet(partial, compression="zstd", statistics=True)
     with publishing(paths.cards.with_suffix(".tsv")) as partial:

@@ -17,6 +17,7 @@ import polars as pl
 from dawnchorus.clustering.fit_sample import Embedded
 from dawnchorus.config import Pass
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import tracked
 from dawnchorus.results import RecorderDay, Results, read_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
@@ -82,7 +83,7 @@ def _facts(
             raise DawnChorusError(
                 "is not there", path, f"run `dawnchorus assign --experiment {experiment}`"
             )
-        table = pl.read_parquet(path, columns=["recording", "offset", "cluster"])
+        table = read_parquet(path, columns=["recording", "offset", "cluster"])
         if wanted.detected_below is not None:
             table = _heard(results, day, table)
         if wanted.activity_below is not None:
@@ -123,7 +124,7 @@ def _heard(results: Results, day: RecorderDay, table: pl.DataFrame) -> pl.DataFr
     if not path.exists():
         return table.with_columns(heard=pl.lit(0), detected=pl.lit(0))
     found = (
-        pl.read_parquet(path, columns=["recording", "offset"])
+        read_parquet(path, columns=["recording", "offset"])
         .unique()
         .with_columns(detected=pl.lit(1))
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dawnchorus.clustering.sphere import unit
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import tracked
 from dawnchorus.results import (
     SET_ASIDE,
@@ -162,7 +163,7 @@ class Selection:
             raise DawnChorusError(
                 "is not there", path, f"run `dawnchorus assign --experiment {self.experiment}`"
             )
-        cluster = pl.read_parquet(path, columns=["cluster"])["cluster"]
+        cluster = read_parquet(path, columns=["cluster"])["cluster"]
         if len(cluster) != windows:
             raise DawnChorusError(
                 f"has {len(cluster)} windows, the embeddings have {windows}",

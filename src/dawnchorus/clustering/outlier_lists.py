@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dawnchorus.clustering.reference import MEASURES
+from dawnchorus.parquet import read_parquet, scan_parquet
 from dawnchorus.results import ExperimentResults, RecorderDay, Results, publishing
 from dawnchorus.spectrograms.store import SpectrogramStore
 
@@ -258,7 +259,7 @@ def _recordings(results: Results, day: RecorderDay) -> pl.DataFrame:
     if not results.recordings.exists():
         return pl.DataFrame(schema=columns)
     mine = (pl.col("recorder") == day.recorder) & (pl.col("date") == day.date)
-    held = pl.scan_parquet(results.recordings).filter(mine).select(list(columns)).collect()
+    held = scan_parquet(results.recordings).filter(mine).select(list(columns)).collect()
     return held.cast(columns)  # type: ignore[arg-type]
 
 
@@ -270,7 +271,7 @@ def _names(results: Results, day: RecorderDay) -> pl.DataFrame:
         kinds = (pl.String, pl.Int64, pl.String, pl.Float32)
         return pl.DataFrame(schema=dict(zip(columns, kinds, strict=True)))
     order = ["confidence", "common_name"]
-    found = pl.read_parquet(path).select(columns).sort(order, descending=[True, False])
+    found = read_parquet(path).select(columns).sort(order, descending=[True, False])
     return found.unique(["recording", "offset"], keep="first", maintain_order=True)
 
 

@@ -29,6 +29,7 @@ from dawnchorus.clustering.reference import (
 )
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import (
     OK,
     SET_ASIDE,
@@ -98,7 +99,7 @@ def score_day(
         standing = read_receipt(receipt_path)
         if standing.get("fingerprint") == source:
             return standing
-    clusters = pl.read_parquet(paths.assignment(day))
+    clusters = read_parquet(paths.assignment(day))
     store = store_of(results, experiment, embedded)
     if clusters.height != len(store):
         raise DawnChorusError(
@@ -156,7 +157,7 @@ def scored_day(
     receipt = score_day(day, results, experiment, reference)
     if receipt["verdict"] == SET_ASIDE:
         return receipt, pl.DataFrame(schema=SCORES)
-    table = pl.read_parquet(results.experiment(experiment).outlier_scores(day))
+    table = read_parquet(results.experiment(experiment).outlier_scores(day))
     return receipt, table.sort("score", descending=True, maintain_order=True).head(per_day)
 
 

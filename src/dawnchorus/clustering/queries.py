@@ -19,6 +19,7 @@ from dawnchorus.clustering.fit_sample import Embedded, store_of
 from dawnchorus.clustering.similar import Exclusion
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import scan_parquet
 from dawnchorus.results import RecorderDay, Results, fingerprint
 from dawnchorus.spectrograms.store import SpectrogramStore
 
@@ -66,7 +67,7 @@ def of_window(
         If the season holds no such window.
     """
     known = (
-        pl.scan_parquet(results.recordings)
+        scan_parquet(results.recordings)
         .filter(pl.col("recording") == recording)
         .select("recorder", "date", "sample_rate")
         .collect()
@@ -174,16 +175,13 @@ def of_clip(
         )
 
     # Only now the heavy part.
-    from dawnchorus.embedding.encoder import Network, encoded
+    from dawnchorus.embedding.encoder import encoded
+    from dawnchorus.embedding.encoders import of_codes
+    from dawnchorus.learning.backbone import read_metadata
 
     model = results.experiment(experiment).model
-    network = Network.load(
-        model,
-        batch_size=settings.embedding.batch_size,
-        device=device,
-        precision=settings.embedding.precision,
-    )
-    learned = network.metadata.spectrograms
+    encoder, _ = of_codes(settings, results, experiment, device=device)
+    learned = read_metadata(model).spectrograms
     if learned and learned != fingerprint(parameters_of(settings)):
         raise DawnChorusError(
             "learned from spectrograms of other parameters than the configuration's",
@@ -191,5 +189,5 @@ def of_clip(
             "give the season's own configuration with --config",
         )
     whole = np.concatenate(codes)
-    found = encoded(network, lambda start, stop: whole[start:stop], len(whole))
+    found = encoded(encoder, lambda start, stop: whole[start:stop], len(whole))
     return Queries(np.concatenate(list(found)), second, codes=whole)

@@ -18,6 +18,7 @@ from dawnchorus.clustering.queries import Queries, hidden, of_clip, of_window
 from dawnchorus.clustering.similar import most_similar
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import scan_parquet
 from dawnchorus.results import RecorderDay, Results, publishing
 
 COLUMNS = (
@@ -175,7 +176,7 @@ def with_places(results: Results, found: pl.DataFrame) -> pl.DataFrame:
     """Add local time and seconds within the recording, as far as the inventory knows them."""
     names: Sequence[str] = found["recording"].unique().to_list()
     known = (
-        pl.scan_parquet(results.recordings)
+        scan_parquet(results.recordings)
         .filter(pl.col("recording").is_in(names))
         .select("recording", "sample_rate", "utc_offset_minutes")
         .collect()

@@ -17,6 +17,7 @@ import polars as pl
 
 from dawnchorus.clustering.daylight import SUNS, sun_table, suns_of, with_daylight
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import read_parquet, scan_parquet
 from dawnchorus.progress import tracked
 from dawnchorus.results import SET_ASIDE, RecorderDay, Results, read_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
@@ -294,7 +295,7 @@ def _count_day(
 def _windows_of(results: Results, experiment: str, day: RecorderDay) -> pl.DataFrame:
     """Return a recorder-day's windows with cluster, local time, habitat, position, level and activity."""
     told = (
-        pl.scan_parquet(results.recordings)
+        scan_parquet(results.recordings)
         .filter((pl.col("recorder") == day.recorder) & (pl.col("date") == day.date))
         .select(
             "recording",
@@ -307,7 +308,7 @@ def _windows_of(results: Results, experiment: str, day: RecorderDay) -> pl.DataF
         .collect()
     )
     windows = (
-        pl.read_parquet(results.experiment(experiment).assignment(day))
+        read_parquet(results.experiment(experiment).assignment(day))
         .join(told, on="recording", how="left", maintain_order="left")
         .with_columns(pl.col("utc_offset").fill_null(0))
         .with_columns(local=pl.col("time") + pl.duration(minutes=pl.col("utc_offset")))
@@ -339,7 +340,7 @@ def _detections(results: Results, day: RecorderDay, windows: pl.DataFrame) -> pl
     path = results.detections(day)
     if not path.exists():
         return None
-    found = pl.read_parquet(
+    found = read_parquet(
         path, columns=["recording", "offset", "species", "common_name", "confidence"]
     )
     return found.join(

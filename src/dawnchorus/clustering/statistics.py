@@ -23,6 +23,7 @@ from dawnchorus.clustering.fit_sample import Embedded, embedded_day
 from dawnchorus.clustering.moments import Moments, effective_rank, moments_of_day
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import (
     RecorderDay,
     Results,
@@ -103,7 +104,7 @@ def statistics(
         raise DawnChorusError(
             f"none of {len(ordered)} recorder-days has a window", paths.root / "embeddings"
         )
-    limit = limits(pl.read_parquet(paths.members), int(fitted["k"]), settings.drift.quantile)
+    limit = limits(read_parquet(paths.members), int(fitted["k"]), settings.drift.quantile)
     season = Moments.none(usable[0].dimension)
     rows: list[dict[str, Any]] = []
     means: list[NDArray[np.float64]] = []
@@ -161,7 +162,7 @@ def measure_day(
             f"run `dawnchorus assign --experiment {experiment}` again",
         )
     moments = moments_of_day(one, results, experiment)
-    table = pl.read_parquet(paths.assignment(one.day), columns=["recording", "cluster", "distance"])
+    table = read_parquet(paths.assignment(one.day), columns=["recording", "cluster", "distance"])
     seed = xxhash.xxh3_64_intdigest(str(one.day).encode())
     share = share_beyond(table, limit, [seed])
     spectrum = moments.spectrum()

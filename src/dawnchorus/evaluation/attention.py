@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from dawnchorus.config import Settings
 from dawnchorus.evaluation.bootstrap import NONE, Interval, interval, per_group
 from dawnchorus.evaluation.windows import recording_facts
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import Results, set_aside_because
 from dawnchorus.spectrograms.mel import mel_of
 
@@ -217,8 +218,8 @@ def _scores(
 ) -> list[tuple[str, WindowScore]]:
     """Return (group, score) of every central window with an annotated box."""
     folder = results.experiment(experiment).attention
-    attended = pl.read_parquet(folder / "boxes.parquet").filter(pl.col("head") == MERGED)
-    central = pl.read_parquet(folder / "windows.parquet")
+    attended = read_parquet(folder / "boxes.parquet").filter(pl.col("head") == MERGED)
+    central = read_parquet(folder / "windows.parquet")
     known = recording_facts(results.recordings)
     annotated = {name: _in_mel(part) for (name,), part in of_song.group_by("recording")}
     by_window = {

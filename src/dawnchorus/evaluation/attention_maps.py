@@ -22,6 +22,7 @@ from dawnchorus.attention.output import EDGES
 from dawnchorus.attention.places import days_of
 from dawnchorus.config import Attention
 from dawnchorus.learning.training_set import find, load_codes
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import Results, read_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
 
@@ -92,7 +93,7 @@ class CentralWindows:
 def read_central(results: Results, experiment: str) -> CentralWindows:
     """Read the maps of an experiment and the spectrograms below them."""
     paths = results.experiment(experiment)
-    table = pl.read_parquet(paths.attention / "windows.parquet")
+    table = read_parquet(paths.attention / "windows.parquet")
     there = find(results, table) >= 0
     table = table.filter(pl.Series(there))
     group: Any = zarr.open_group(paths.attention / "heads.zarr", mode="r")

@@ -15,6 +15,7 @@ from dawnchorus.evaluation import tables as table_of
 from dawnchorus.evaluation.bench import Bench
 from dawnchorus.evaluation.labels import Labels
 from dawnchorus.evaluation.windows import LeftOut, recording_facts
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import RecorderDay, Results
 
 
@@ -82,7 +83,7 @@ def lost_windows(results: Results) -> pl.DataFrame:
         return pl.DataFrame(schema=table_of.LOST)
     known = set(recording_facts(results.recordings))
     return (
-        pl.read_parquet(results.training_windows, columns=["recorder", "date", "recording"])
+        read_parquet(results.training_windows, columns=["recorder", "date", "recording"])
         .filter(~pl.col("recording").is_in(known))
         .group_by("recorder", "date", "recording")
         .len("windows")

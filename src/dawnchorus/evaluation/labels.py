@@ -21,6 +21,7 @@ from dawnchorus.birdnet.overlap import TOLERANCE, overlapping
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.evaluation.windows import Windows
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import SET_ASIDE, Results, read_receipt
 
 BOX_COLUMNS = ("recording", "start_s", "end_s", "species")
@@ -153,7 +154,7 @@ def birdnet_labels(
     known[link.pairs["window"].unique().to_numpy()] = True
     schema = {"recording": pl.String, "offset": pl.Int64, "species": pl.String}
     parts = [
-        pl.read_parquet(results.detections(day), columns=[*schema, "confidence"])
+        read_parquet(results.detections(day), columns=[*schema, "confidence"])
         for day, _ in windows.by_day()
         if results.detections(day).exists()
     ]
@@ -189,7 +190,7 @@ def read_boxes(path: Path) -> pl.DataFrame:
         If the file is missing, is no Parquet or lacks a column.
     """
     try:
-        table = pl.read_parquet(path)
+        table = read_parquet(path)
     except FileNotFoundError:
         raise DawnChorusError("is not there", path, "check evaluation.annotations") from None
     except (pl.exceptions.PolarsError, OSError) as error:

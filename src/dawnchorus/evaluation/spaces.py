@@ -29,6 +29,7 @@ from dawnchorus.config import Settings
 from dawnchorus.evaluation.labels import BirdNetLink
 from dawnchorus.evaluation.windows import Windows
 from dawnchorus.learning.images import fitted_pca, statistics
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import counting, tracked
 from dawnchorus.results import Results
 from dawnchorus.spectrograms.store import SpectrogramStore
@@ -284,7 +285,7 @@ def assigned(results: Results, name: str, windows: Windows) -> NDArray[np.int64]
         path = results.experiment(name).assignment(day)
         if not path.exists():
             continue
-        table = pl.read_parquet(path, columns=["recording", "offset", "cluster"])
+        table = read_parquet(path, columns=["recording", "offset", "cluster"])
         here = pl.DataFrame(
             {
                 "position": positions,

@@ -21,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dawnchorus.config import Settings
+from dawnchorus.parquet import scan_parquet
 from dawnchorus.results import SET_ASIDE, RecorderDay, Results, read_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
 from dawnchorus.vectors import VectorStore
@@ -121,7 +122,7 @@ class Windows:
 def recording_facts(table: Path) -> dict[str, tuple[int, int | None]]:
     """Return (sample rate, minutes from UTC) of the recordings that can be used."""
     frame = (
-        pl.scan_parquet(table)
+        scan_parquet(table)
         .filter(pl.col("status") != SET_ASIDE)
         .select("recording", "sample_rate", "utc_offset_minutes")
         .collect()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.regions import Membership
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import tracked
 from dawnchorus.results import ExperimentResults, RecorderDay, Results, read_receipt
 
@@ -186,7 +187,7 @@ def load(results: Results, experiment: str, window_seconds: float) -> OutputSpac
     if not results.recordings.is_file():
         raise DawnChorusError("is not there", results.recordings, "run 'dawnchorus scan' first")
     inventory = (
-        pl.read_parquet(
+        read_parquet(
             results.recordings,
             columns=["recording", "start_utc", "utc_offset_minutes", "sample_rate"],
         )
@@ -220,12 +221,10 @@ def _read_day(
     window_seconds: float,
 ) -> pl.DataFrame:
     """One recorder-day in the order of its map points; null where something is not known."""
-    windows = pl.read_parquet(paths.points(day), columns=["recording", "offset", "x", "y"])
+    windows = read_parquet(paths.points(day), columns=["recording", "offset", "x", "y"])
     windows = windows.join(inventory, on="recording", how="left", maintain_order="left")
     if paths.assignment(day).is_file():
-        clusters = pl.read_parquet(
-            paths.assignment(day), columns=["recording", "offset", "cluster"]
-        )
+        clusters = read_parquet(paths.assignment(day), columns=["recording", "offset", "cluster"])
         windows = windows.join(
             clusters, on=["recording", "offset"], how="left", maintain_order="left"
         )
@@ -244,7 +243,7 @@ def _read_day(
     )  # fmt: skip
     if results.detections(day).is_file():
         detections = (
-            pl.read_parquet(
+            read_parquet(
                 results.detections(day),
                 columns=["recording", "offset", "species", "common_name", "confidence"],
             )

@@ -24,6 +24,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import scan_parquet
 from dawnchorus.progress import counting
 from dawnchorus.results import RecorderDay, Results
 from dawnchorus.spectrograms.store import SpectrogramStore
@@ -183,7 +184,7 @@ def folder_of(path: Path) -> int:
 
 def read_compact(path: Path, columns: list[str]) -> pl.DataFrame:
     """Read a training set with names as categories; never more in memory than what comes out."""
-    compact = pl.scan_parquet(path).select(columns)
+    compact = scan_parquet(path).select(columns)
     return compact.with_columns(pl.col(NAMES).cast(pl.Categorical)).collect(engine="streaming")
 
 

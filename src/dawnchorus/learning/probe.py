@@ -33,6 +33,7 @@ from dawnchorus.learning import backbone as backbones
 from dawnchorus.learning.frozen import FrozenSet, Read
 from dawnchorus.learning.measures import rankme
 from dawnchorus.learning.scale import Scale
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import say
 from dawnchorus.results import RecorderDay, Results
 
@@ -290,9 +291,7 @@ def species(results: Results, table: pl.DataFrame, window_seconds: float) -> NDA
         if not path.exists():
             continue
         try:
-            detections = pl.read_parquet(
-                path, columns=["recording", "time", "species", "confidence"]
-            )
+            detections = read_parquet(path, columns=["recording", "time", "species", "confidence"])
         except (pl.exceptions.PolarsError, OSError):
             say(f"{path}: is no table of detections; the online probe goes on without")
             continue

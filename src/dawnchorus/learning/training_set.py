@@ -30,6 +30,7 @@ from dawnchorus.learning.frozen import (
     runs_of_days,
     table_fingerprint,
 )
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import say, tracked
 from dawnchorus.results import (
     SET_ASIDE,
@@ -186,7 +187,7 @@ def read_table(results: Results) -> pl.DataFrame:
     DawnChorusError
         If it was not drawn yet or is not a training set.
     """
-    return _checked(results, lambda path: pl.read_parquet(path, columns=list(SCHEMA)))
+    return _checked(results, lambda path: read_parquet(path, columns=list(SCHEMA)))
 
 
 def _checked(results: Results, read: Callable[[Path], pl.DataFrame]) -> pl.DataFrame:

@@ -25,6 +25,7 @@ from dawnchorus.overview.reasons import reasons
 from dawnchorus.overview.snakemake_graph import is_told, read_plan
 from dawnchorus.overview.staleness import staleness, standing
 from dawnchorus.overview.steps import STEPS, amount, counted, in_order, lasting, named, words_of
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import say
 from dawnchorus.recordings.inventory import CardIndex
 from dawnchorus.results import SET_ASIDE, RecorderDay, Results, read_receipt
@@ -111,7 +112,7 @@ def _known_hours(results: Results) -> dict[RecorderDay, float]:
     if not results.recordings.exists():
         return {}
     try:
-        table = pl.read_parquet(
+        table = read_parquet(
             results.recordings, columns=["recorder", "date", "duration_s", "status"]
         )
     except pl.exceptions.PolarsError:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 import polars as pl
 
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import scan_parquet
 from dawnchorus.recordings.faults import Status
 from dawnchorus.results import RecorderDay, publishing
 
@@ -203,7 +204,7 @@ def read_recordings(table: Path) -> list[Recording]:
     DawnChorusError
         If it is missing or is not such a table.
     """
-    return _read(table, pl.scan_parquet(table))
+    return _read(table, scan_parquet(table))
 
 
 def recordings_of_day(table: Path, day: RecorderDay) -> list[Recording]:
@@ -231,7 +232,7 @@ def recordings_of_day(table: Path, day: RecorderDay) -> list[Recording]:
         & (pl.col("date") == day.date)
         & pl.col("status").is_in(["ok", "partial"])
     )
-    found = _read(table, pl.scan_parquet(table).filter(wanted))
+    found = _read(table, scan_parquet(table).filter(wanted))
     return sorted(found, key=lambda row: (row.start_utc, row.recording))
 
 
@@ -243,7 +244,7 @@ def days_of(table: Path) -> list[RecorderDay]:
     DawnChorusError
         If the table is missing or is not such a table.
     """
-    query = pl.scan_parquet(table).select("recorder", "date").drop_nulls().unique()
+    query = scan_parquet(table).select("recorder", "date").drop_nulls().unique()
     return sorted(RecorderDay(*day) for day in _collect(table, query))
 
 
@@ -271,7 +272,7 @@ def _known(table: Path | None, kind: type[Row]) -> tuple[list[Row], str]:
         metadata = pl.read_parquet_metadata(table)
         if metadata.get(EDITION_KEY) != str(EDITION):
             return [], ""
-        query = pl.scan_parquet(table).select(kind._fields)
+        query = scan_parquet(table).select(kind._fields)
         return list(map(kind._make, _collect(table, query))), metadata.get(CIRCUMSTANCES_KEY, "")
     except (DawnChorusError, pl.exceptions.PolarsError, OSError):
         # It only spares work: the scan reads everything anew and replaces it.

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import zarr
 
+from dawnchorus.parquet import read_parquet
 from dawnchorus.report.attention_window import MERGED, Canvas
 from dawnchorus.report.style import drawing
 from dawnchorus.report.windows import read_pictures
@@ -36,9 +37,9 @@ def draw_attention(results: Results, experiment: str, path: Path) -> None:
             figure.text(0.5, 0.5, reason, ha="center", va="center")
         return
     folder = results.experiment(experiment).attention
-    windows = pl.read_parquet(folder / "windows.parquet").with_row_index("place")
+    windows = read_parquet(folder / "windows.parquet").with_row_index("place")
     central = windows.filter(pl.col("rank") == 0).sort("cluster").head(ROWS)
-    boxes = pl.read_parquet(folder / "boxes.parquet").filter(pl.col("head") == MERGED)
+    boxes = read_parquet(folder / "boxes.parquet").filter(pl.col("head") == MERGED)
     seen: Any = zarr.open_group(folder / "heads.zarr", mode="r")
     source = str(seen["merged_mask"].attrs["source"])
     agreement = read_receipt(receipt).get("agreement", [])

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from dawnchorus.parquet import read_parquet
 from dawnchorus.report.style import SPECTROGRAM, drawing
 from dawnchorus.report.windows import Pictures, contrast, read_pictures
 from dawnchorus.results import Results
@@ -108,8 +109,8 @@ class Canvas:
 
 def draw_windows(results: Results, folder: Path) -> list[Path]:
     """Draw every window of a folder; return the pictures ``window-N.png`` in it."""
-    windows = pl.read_parquet(folder / "windows.parquet")
-    boxes = pl.read_parquet(folder / "boxes.parquet").filter(pl.col("head") == MERGED)
+    windows = read_parquet(folder / "windows.parquet")
+    boxes = read_parquet(folder / "boxes.parquet").filter(pl.col("head") == MERGED)
     seen: Any = zarr.open_group(folder / "heads.zarr", mode="r")
     pictures = read_pictures(results, windows)
     drawn = []

@@ -31,6 +31,7 @@ from dawnchorus.clustering.season_counts import (
 )
 from dawnchorus.clustering.suggestions import KINDS
 from dawnchorus.config import Settings
+from dawnchorus.parquet import scan_parquet
 from dawnchorus.report.clips import BIT_DB, cut_clips
 from dawnchorus.report.points import NONE
 from dawnchorus.report.style import SPECTROGRAM
@@ -287,7 +288,7 @@ def _sentence(parts: list[str]) -> str:
 def _utc_offsets(results: Results, recordings: list[str]) -> dict[str, dt.timedelta]:
     """Return local time minus UTC of recordings; one that left the inventory since is told in UTC."""
     table = (
-        pl.scan_parquet(results.recordings)
+        scan_parquet(results.recordings)
         .filter(pl.col("recording").is_in(set(recordings)))
         .select("recording", pl.col("utc_offset_minutes").cast(pl.Int64))
         .collect()

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from dawnchorus.config import Settings
 from dawnchorus.explorer.clips import UnplayableError, cut
+from dawnchorus.parquet import scan_parquet
 from dawnchorus.results import Results, fingerprint, publishing
 
 FOLDER = "clips"
@@ -79,7 +80,7 @@ def cut_clips(
     """
     seconds = settings.spectrogram.window_seconds
     known = (
-        pl.scan_parquet(results.recordings)
+        scan_parquet(results.recordings)
         .filter(pl.col("recording").is_in({str(window["recording"]) for window in windows}))
         .select("recording", "size_bytes")
         .collect()

@@ -13,6 +13,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.axes import Axes
 
+from dawnchorus.parquet import read_parquet
 from dawnchorus.report.style import ACCENT, COLOURS, FAINT, INK, drawing
 from dawnchorus.results import Results, write_text
 
@@ -22,7 +23,7 @@ MOST_ROWS = 2_000
 
 
 def _table(results: Results, name: str) -> pl.DataFrame:
-    return pl.read_parquet(results.evaluation / f"{name}.parquet")
+    return read_parquet(results.evaluation / f"{name}.parquet")
 
 
 def _spaces(frame: pl.DataFrame) -> list[str]:

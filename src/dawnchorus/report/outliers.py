@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from dawnchorus.config import Settings
+from dawnchorus.parquet import read_parquet
 from dawnchorus.report.excerpts import Excerpt, Section, pictures, sounds, write_page
 from dawnchorus.results import Results, read_receipt
 
@@ -39,8 +40,8 @@ def draw_outliers(settings: Settings, results: Results, experiment: str) -> None
     """
     paths = results.experiment(experiment)
     receipt = read_receipt(paths.outliers_receipt)
-    windows = pl.read_parquet(paths.outliers("windows"))
-    days = pl.read_parquet(paths.outliers("days")).head(SHOWN_DAYS)
+    windows = read_parquet(paths.outliers("windows"))
+    days = read_parquet(paths.outliers("days")).head(SHOWN_DAYS)
     differing = pl.col("day_score").is_not_null()
     parts = []
     for row in days.filter(pl.col("hint") != "").iter_rows(named=True):

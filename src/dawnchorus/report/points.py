@@ -19,6 +19,7 @@ from dawnchorus.evaluation.labels import (
     read_boxes,
 )
 from dawnchorus.evaluation.windows import Windows, draw, usable_days
+from dawnchorus.parquet import read_parquet
 from dawnchorus.results import RecorderDay, Results
 
 MOST_POINTS = 200_000
@@ -74,10 +75,8 @@ def read_points(
         },
     )
     window = ["recording", "offset"]
-    places = [pl.read_parquet(paths.points(day), columns=[*window, "x", "y"]) for day in usable]
-    clusters = [
-        pl.read_parquet(paths.assignment(day), columns=[*window, "cluster"]) for day in usable
-    ]
+    places = [read_parquet(paths.points(day), columns=[*window, "x", "y"]) for day in usable]
+    clusters = [read_parquet(paths.assignment(day), columns=[*window, "cluster"]) for day in usable]
     for parts in (places, clusters):
         if parts:
             frame = frame.join(pl.concat(parts), on=window, how="inner", maintain_order="left")

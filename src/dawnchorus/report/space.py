@@ -22,6 +22,7 @@ from matplotlib.dates import (
 )
 from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
 
+from dawnchorus.parquet import read_parquet
 from dawnchorus.report.style import ACCENT, COLOURS, INK, drawing
 from dawnchorus.results import Results, read_receipt
 
@@ -34,7 +35,7 @@ def draw_statistics(results: Results, experiment: str, path: Path) -> None:
     """Draw the spectrum of the space, and how each recorder-day fits into the clusters."""
     paths = results.experiment(experiment)
     receipt = read_receipt(paths.statistics_receipt)
-    days = pl.read_parquet(paths.statistics)
+    days = read_parquet(paths.statistics)
     with drawing(path, 9.6, 4.4) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1, 2.2))
         _spectrum(left, receipt["spectrum"], receipt["effective_rank"])

@@ -28,6 +28,7 @@ from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.space import BIRDNET_SECONDS, choose_experiment
 from dawnchorus.exports.cells import one_cell, to_bytes
 from dawnchorus.exports.parquet import Append, writing_rows
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import counting
 from dawnchorus.recordings.excerpt import Excerpt, UnplayableError, excerpt, open_recording
 from dawnchorus.results import Results
@@ -159,9 +160,7 @@ class _Cutter:
             "recording", "recorder", "start_utc", "utc_offset_minutes", "sample_rate", "deployment",
             "location", "habitat",
         ]  # fmt: skip
-        table = pl.read_parquet(results.recordings, columns=columns, glob=False).filter(
-            pl.col("sample_rate") > 0
-        )
+        table = read_parquet(results.recordings, columns=columns).filter(pl.col("sample_rate") > 0)
         self._facts = {row["recording"]: row for row in table.iter_rows(named=True)}
         self._prefixes = _prefixes(self._facts)
         self._schema = {**_LIST, **kind.columns}

@@ -21,6 +21,7 @@ from dawnchorus.explorer.explore import journal_path
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
 from dawnchorus.explorer.space import BIRDNET_SECONDS, OutputSpace, choose_experiment, load
+from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import tracked
 from dawnchorus.results import Results, set_aside_because
 
@@ -79,9 +80,7 @@ def read_inventory(results: Results) -> pl.DataFrame:
     if not results.recordings.is_file():
         raise DawnChorusError("is not there", results.recordings, "run 'dawnchorus scan' first")
     columns = ["recording", "start_utc", "sample_rate"]
-    return pl.read_parquet(results.recordings, columns=columns, glob=False).filter(
-        pl.col("sample_rate") > 0
-    )
+    return read_parquet(results.recordings, columns=columns).filter(pl.col("sample_rate") > 0)
 
 
 def _in_seconds(
@@ -129,7 +128,7 @@ def _detections(
         raise DawnChorusError("holds no detections", results.root / "birdnet", "run the workflow")
     inventory = read_inventory(results)
     for path in tracked(paths, "export detections", len(paths), "recorder-days"):
-        rows = pl.read_parquet(path, glob=False).drop("time")
+        rows = read_parquet(path).drop("time")
         yield _in_seconds(rows, inventory, BIRDNET_SECONDS, BIRDNET_HERTZ)
 
 
@@ -142,7 +141,7 @@ def _boxes(settings: Settings, results: Results, experiment: str | None) -> Iter
     if not path.is_file():
         raise DawnChorusError("is not there", path, "run 'dawnchorus attend' first")
     order = ["recorder", "date", "recording", "offset", "head", "start_s", "low_hz"]
-    rows = pl.read_parquet(path, glob=False).sort(order, maintain_order=True)
+    rows = read_parquet(path).sort(order, maintain_order=True)
     if rows.height:
         yield from rows.partition_by("recorder", "date", maintain_order=True)
 
@@ -164,7 +163,7 @@ def _clusters(
     hertz = (settings.spectrogram.f_min, settings.spectrogram.f_max)
     columns = ["recording", "offset", "cluster", "distance"]
     for day in tracked(days, "export clusters", len(days), "recorder-days"):
-        rows = pl.read_parquet(paths.assignment(day), columns=columns, glob=False).with_columns(
+        rows = read_parquet(paths.assignment(day), columns=columns).with_columns(
             recorder=pl.lit(day.recorder), date=pl.lit(day.date)
         )
         yield _in_seconds(rows, inventory, seconds, hertz)

@@ -20,6 +20,7 @@ import polars as pl
 from dawnchorus import __version__
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.parquet import scan_parquet
 from dawnchorus.progress import counting
 from dawnchorus.recordings.audio import windows_in
 from dawnchorus.recordings.inventory import Recording, recordings_of_day
@@ -112,7 +113,7 @@ def _useless(table: Path, day: RecorderDay) -> list[dict[str, Any]]:
         & (pl.col("status") == SET_ASIDE)
     )
     columns = ("recording", "frames", "promised_frames", "sample_rate", "reason")
-    found = pl.scan_parquet(table).filter(wanted).select(columns).sort("recording").collect()
+    found = scan_parquet(table).filter(wanted).select(columns).sort("recording").collect()
     return [
         {
             "recording": row["recording"],
