@@ -6,7 +6,7 @@ the recordings are inputs, there are no parameters, logs or benchmarks; it reads
 recordings and need not find them. The floor of a dry run is the same Snakefile without the recordings; that of
 a run is one start of the shell per job. A dry run counts in its best round, in seconds from start to end.
 
-Run ``python benchmarks/workflow.py [--quick] [--save FILE]``.
+Run ``python benchmarks/workflow.py [--quick] [--rounds 3] [--save FILE]``.
 """
 
 from __future__ import annotations
@@ -337,9 +337,11 @@ NEW_DAY = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a season of 12 recorder-days")
+    parser.add_argument("--rounds", type=int, default=3, help="of each dry run")
     parser.add_argument("--save", type=Path, help="also write the output to this file")
     options = parser.parse_args()
-    recorders, days, recordings, rounds = (3, 4, 8, 1) if options.quick else (9, 101, 48, 3)
+    recorders, days, recordings = (3, 4, 8) if options.quick else (9, 101, 48)
+    rounds = 1 if options.quick else options.rounds
     lines: list[str] = []
 
     def show(line: str) -> None:

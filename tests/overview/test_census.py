@@ -71,7 +71,7 @@ def test_the_graph_has_a_node_per_step_and_recorder(tmp_path, results):
     assert text.startswith("digraph season {\n") and text.endswith("}\n")
     nodes, edges, clusters = read_dot(text)
     assert clusters == ["A", "B"]
-    assert len(nodes) == 12 + 2 * 4
+    assert len(nodes) == 13 + 2 * 4
     assert nodes["spectrograms_day/A"] == r"spectrograms\n2 of 2 recorder-days done"
     assert nodes["spectrograms_day/B"] == (
         r"spectrograms\n0 of 2 recorder-days done, 1 set aside, 1 failed"
@@ -89,7 +89,7 @@ def test_the_graph_has_a_node_per_step_and_recorder(tmp_path, results):
 def test_experiments_are_apart(tmp_path, results):
     both = {"one": {"recipe": "none"}, "two": {"recipe": "none"}}
     nodes, edges, _ = read_dot(dot(count(settings_of(tmp_path, experiments=both), results)))
-    assert len(nodes) == 5 + 2 * 7 + 2 * (2 + 2 * 2)
+    assert len(nodes) == 5 + 2 * 8 + 2 * (2 + 2 * 2)
     assert not any(("/one" in a and "/two" in b) or ("/two" in a and "/one" in b) for a, b in edges)
 
 

@@ -260,7 +260,7 @@ def test_a_profile_keeps_its_own_promises(profile):
     assert settings["jobs"] < queue.max_queued
     rules = set(
         re.findall(
-            r"^rule (\w+):",
+            r"^ *rule (\w+):",
             "\n".join(file.read_text() for file in (REPOSITORY / "workflow/rules").glob("*.smk")),
             flags=re.MULTILINE,
         )

@@ -89,7 +89,7 @@ def test_a_fresh_season(season):
         "  figures                   1 job (one)",
         "  figures of the evaluation 1 job",
         "  report                    1 job",
-        "  28 jobs in all; nothing goes to a scheduler",
+        "  29 jobs in all; nothing goes to a scheduler",
         "What it takes",
         "  inventory                 0 s                       benchmarks/results/scan.txt",
         f"  spectrograms              20 s CPU, {megabytes:.1f} MB          "
@@ -115,9 +115,9 @@ def test_nothing_to_do_one_new_day_and_a_changed_parameter(season):
     new_day(season)
     told = summary(season)
     assert told[:2] == ["What would run, and why", "  1 new recorder-day (REC02/2021-06-01)"]
-    assert told[2:14] == ONE_DAY
-    assert told[14:16] == ["  11 jobs in all; nothing goes to a scheduler", "What it takes"]
-    measured = told[16:-3]
+    assert told[2:15] == ONE_DAY
+    assert told[15:17] == ["  12 jobs in all; nothing goes to a scheduler", "What it takes"]
+    measured = told[17:-3]
     assert [line[2:27].strip() for line in measured] == [line[2:27].strip() for line in ONE_DAY[1:]]
     assert all("  this season, mean of " in line for line in measured)
     assert "mean of 4 jobs" in measured[1] and "mean of 1 job" in measured[0]
@@ -144,7 +144,7 @@ def test_nothing_to_do_one_new_day_and_a_changed_parameter(season):
     )  # fmt: skip
     (line,) = (line for line in told if " in all; " in line)
     assert line == (
-        "  28 jobs in all; 18 submissions to the scheduler (inventory 1, spectrograms 2, BirdNET 1, "
+        "  29 jobs in all; 19 submissions to the scheduler (inventory 1, spectrograms 2, BirdNET 1, "
         "training set 1, training 1, embeddings 1, clusters: fit 1, clusters: assignment 3, statistics of the space 1, "
         "map: fit 1, map: placement 1, attention 1, outliers 1, evaluation 1, figures 1, figures of the evaluation 1); "
         "1 job runs where Snakemake runs"

@@ -207,7 +207,7 @@ def test_another_experiment_leaves_the_first_alone(season):
 
 EMBEDDED_AGAIN = {
     "embed_day": DAYS, "cluster": 1, "assign_day": DAYS, "map_fit": 1, "map": 1, "attend": 1,
-    "evaluate": 1, **AGGREGATES,
+    "statistics": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
 }  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def test_encoders_that_are_not_trained_go_all_the_way(season):
     many = len(NOT_TRAINED)
     each = {
         "train_experiment": many, "embed_day": DAYS * many, "cluster": many, "assign_day": DAYS * many,
-        "map_fit": many, "map": many, "attend": many,
+        "map_fit": many, "map": many, "attend": many, "statistics": many, "outliers": many,
     }  # fmt: skip
     assert season.planned() == {**each, "evaluate": 1, **AGGREGATES, "experiment_figures": many}
     season.configure(experiments={"bird": NOT_TRAINED["bird"]})
