@@ -13,7 +13,7 @@ same mask, join and limits: as it is, and with what is less than 6 dB above the 
 The ceiling is the best box of whole cells. "Good boxes" are those that find a song of any level above 0 dB,
 of all boxes in the windows; "idle" are the boxes per window in which nothing sings.
 
-Run ``python benchmarks/attention.py [--quick] [--minutes 10] [--save FILE]``. Draws windows beside FILE.
+Run ``python benchmarks/attention.py [--quick] [--minutes 10 | --epochs 6] [--save FILE]``. Draws windows beside FILE.
 """
 
 from __future__ import annotations
@@ -314,6 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small season, seconds of training")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training per experiment")
+    parser.add_argument("--epochs", type=float, help="of training, on a machine that is busy")
     parser.add_argument("--windows", type=int, default=400, help="with song, that are looked at")
     parser.add_argument("--set", action="append", default=[], help="attention key=value, tried out")
     parser.add_argument(
@@ -371,8 +372,10 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
         for name in experiments:
             train = ("train", *options, "--experiment", name)
             windows = 200 if given.quick else TRAINING_WINDOWS
-            rate = pace(season, name, train)
-            epochs = round(max(0.5, 60 * minutes * rate / windows), 1)
+            epochs = given.epochs
+            if epochs is None:
+                rate = pace(season, name, train)
+                epochs = round(max(0.5, 60 * minutes * rate / windows), 1)
             seconds = dawnchorus(*train, "--set", f"experiments.{name}.epochs={epochs}", threads=2)
             say(f"{name}: {epochs} epochs of {windows:,} windows, {seconds / 60:.1f} min")
             looker = Looker.load(
