@@ -318,5 +318,12 @@ class VectorStore(WindowStore):
 
     def blocks(self, windows: int = SHARD_WINDOWS) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield (first row, rows) over the whole store, ``windows`` rows at a time."""
+        for start, rows in self.kept_blocks(windows):
+            yield start, rows.astype(np.float32, copy=False)
+
+    def kept_blocks(
+        self, windows: int = SHARD_WINDOWS
+    ) -> Iterator[tuple[int, NDArray[np.floating]]]:
+        """As :meth:`blocks`, in the precision that they are kept in: for who widens them piece by piece."""
         for start in range(0, len(self), windows):
-            yield start, self.read(start, min(start + windows, len(self)))
+            yield start, self.rows(start, min(start + windows, len(self)))

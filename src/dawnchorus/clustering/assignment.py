@@ -134,7 +134,7 @@ def _assign(
     # Which windows they are is read beside the arithmetic: a tenth of a recorder-day's time.
     with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
         named_windows = reader.submit(_windows, store, rows)
-        for some, vectors in selection.blocks(embedded, store):
+        for some, vectors in selection.kept_blocks(embedded, store):
             part = slice(filled, filled + len(some))
             cluster[part], distance[part] = clusters.of(vectors)
             filled += len(some)

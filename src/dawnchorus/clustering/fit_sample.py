@@ -172,16 +172,18 @@ class Selection:
             )
         return np.flatnonzero(~cluster.is_in(self.excluded).to_numpy())
 
-    def blocks(
-        self, one: Embedded, store: VectorStore | None = None
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield (rows, vectors) of a recorder-day, of at most a shard's windows at a time.
+    def blocks(self, one: Embedded) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield (rows, vectors) of a recorder-day, of at most a shard's windows at a time."""
+        store = store_of(self.results, self.experiment, one)
+        for rows, vectors in self.kept_blocks(one, store):
+            yield rows, vectors.astype(np.float32, copy=False)
 
-        ``store`` are its embeddings, if they are open already.
-        """
-        store = store or store_of(self.results, self.experiment, one)
+    def kept_blocks(
+        self, one: Embedded, store: VectorStore
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating]]]:
+        """As :meth:`blocks`, from an open store, in the precision that vectors are kept in."""
         kept = self.rows(one.day, one.windows) if self.excluded else None
-        for start, vectors in store.blocks():
+        for start, vectors in store.kept_blocks():
             stop = start + len(vectors)
             if kept is None:
                 yield np.arange(start, stop), vectors
