@@ -76,7 +76,7 @@ def unit(
 
 
 def widened(half: NDArray[np.float16], out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return finite float16 as float32, exactly, in ``out``: twice as fast as numpy where it stays in the cache.
+    """Return finite float16 as float32, exactly, in ``out``; numpy converts one number at a time.
 
     Sign, exponent and mantissa are shifted to their places; what the exponents' offsets differ by, 112, is
     multiplied. Infinities and NaN, which no store of vectors holds, would become large numbers.

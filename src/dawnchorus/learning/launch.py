@@ -98,7 +98,7 @@ def torchrun(
             ENDING: str(ending),
         }
         status = _wait(subprocess.Popen(command, env=environment), watch, stop)
-        if watch.asked or (stop is not None and stop.exists()) or ending.exists():
+        if _asked(watch, stop) or ending.exists():
             raise GoOnLater
     if status != 0:
         raise DawnChorusError(
@@ -106,6 +106,10 @@ def torchrun(
             f"experiments.{experiment}",
             "see the first error above",
         )
+
+
+def _asked(watch: Watch, stop: Path | None) -> bool:
+    return watch.asked or (stop is not None and stop.exists())
 
 
 def _wait(run: subprocess.Popen[bytes], watch: Watch, stop: Path | None) -> int:
@@ -116,8 +120,7 @@ def _wait(run: subprocess.Popen[bytes], watch: Watch, stop: Path | None) -> int:
             try:
                 return run.wait(timeout=SECONDS_BETWEEN_LOOKS)
             except subprocess.TimeoutExpired:
-                asked = watch.asked or (stop is not None and stop.exists())
-                if asked and not handed_on:
+                if _asked(watch, stop) and not handed_on:
                     run.terminate()
                     handed_on = True
     finally:

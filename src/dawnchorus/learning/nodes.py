@@ -28,7 +28,7 @@ from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning import launch
 from dawnchorus.learning.interruption import GoOnLater, Watch
 from dawnchorus.results import Results
-from dawnchorus.schedulers.allocation import Allocation, allocation, of_job
+from dawnchorus.schedulers.allocation import allocation, of_job
 
 STOP, LATER = "stop", "go-on-later"
 CARRIED = ("PATH", "PYTHONPATH", "OMP_NUM_THREADS", "NUMBA_CACHE_DIR")
@@ -44,7 +44,6 @@ def train_on_nodes(
     processes: int,
     count: int,
     deadline: float | None = None,
-    given: Allocation | None = None,
 ) -> None:
     """Start a training on ``count`` nodes of this job and wait for all of them.
 
@@ -61,8 +60,6 @@ def train_on_nodes(
         Nodes.
     deadline : float, optional
         When the job's time is up, in seconds of the UNIX clock.
-    given : Allocation, optional
-        The job's nodes; default: what the environment says.
 
     Raises
     ------
@@ -71,7 +68,7 @@ def train_on_nodes(
     GoOnLater
         If it was asked to stop and has saved.
     """
-    launcher = (given or allocation()).on_each(count)
+    launcher = allocation().on_each(count)
     root = results.experiment(experiment).root
     root.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".nodes-", dir=root.absolute()))
