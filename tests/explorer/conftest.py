@@ -20,7 +20,7 @@ import soundfile
 
 from dawnchorus.config import Settings, validate
 from dawnchorus.explorer.explore import Service, open_explorer
-from dawnchorus.explorer.server import Explorer
+from dawnchorus.explorer.served import Explorer
 from dawnchorus.recordings.table import Recording, write_recordings
 from dawnchorus.results import RecorderDay, Results, write_receipt
 from dawnchorus.spectrograms.day import make_day

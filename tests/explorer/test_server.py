@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from starlette.testclient import TestClient
 
-from dawnchorus.explorer.server import MAX_BODY, create_app
+from dawnchorus.explorer.requests import MAX_BODY
+from dawnchorus.explorer.server import create_app
 
 from .conftest import EXPERIMENT, RECORDINGS, Season, row
 
@@ -131,7 +132,9 @@ def test_only_recordings_of_the_inventory_are_opened(
     known = pl.read_parquet(season.results.recordings)
     known.filter(pl.col("recording") != RECORDINGS[0][0]).write_parquet(season.results.recordings)
     opened = client_of(season)
-    monkeypatch.setattr("dawnchorus.explorer.server.cut", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(
+        "dawnchorus.explorer.routes_clips.cut", lambda *_: pytest.fail("it was opened")
+    )
     answer = opened.get(f"/api/windows/{row(0, 1)}/audio.wav", params={"token": TOKEN})
     assert answer.status_code == 404
     assert "inventory" in answer.json()["error"]

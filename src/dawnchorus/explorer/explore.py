@@ -23,7 +23,8 @@ from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.clips import Spectrograms
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
-from dawnchorus.explorer.server import Explorer, create_app
+from dawnchorus.explorer.served import Explorer
+from dawnchorus.explorer.server import create_app
 from dawnchorus.explorer.space import choose_experiment, load
 from dawnchorus.progress import say
 from dawnchorus.results import Results
@@ -242,7 +243,7 @@ def _check(service: Service, explorer: Explorer) -> None:
         points = fetch(f"{base}api/points?{token}")
         if b"<canvas" not in page or described["windows"] != len(explorer.space):
             raise DawnChorusError("serves another page than its own", base)
-        if points != explorer.points():
+        if points != explorer.space.columns()[0]:
             raise DawnChorusError("serves other points than those of the map", base)
     except OSError as error:
         raise DawnChorusError(f"does not answer ({error})", base) from None
