@@ -127,6 +127,11 @@ class Replay:
         """Return the windows that somebody has heard, shape (n,)."""
         return self._heard.get(who, np.zeros(len(self.space), dtype=bool))
 
+    @property
+    def region_winner(self) -> NDArray[np.int32]:
+        """As :attr:`LabelState.winner` of the last state, of regions only."""
+        return self._regions[1]
+
     def new_recordings(self) -> tuple[str, ...]:
         """Return the recordings of the map that no entry names yet."""
         held = self.space.inventory["recording"].to_list()
@@ -248,9 +253,7 @@ class Replay:
         inherited = self._came_later(here, winner) & (codes > 0)
         return LabelState(0, here, members, [], 0, winner, names, codes, inherited, inherited)
 
-    def _came_later(
-        self, here: list[LabelEntry], winner: NDArray[np.int32]
-    ) -> NDArray[np.bool_]:
+    def _came_later(self, here: list[LabelEntry], winner: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which windows belong to recordings that came after the entry that holds them."""
         if not self._came or not here:
             return np.zeros(len(winner), dtype=bool)

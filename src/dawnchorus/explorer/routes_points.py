@@ -60,7 +60,7 @@ def routes(explorer: Explorer) -> list[Route]:
 
     def members_of(body: MembersRequest) -> dict[str, Any]:
         """How many windows lie in a region, and an even selection of them."""
-        rows = space.membership.rows(body.region)
+        rows = explorer.book.rows(body.region)
         shown = rows[np.linspace(0, len(rows) - 1, min(len(rows), SHOWN_MEMBERS)).astype(np.int64)]
         return {"members": len(rows), "rows": shown.tolist()}
 
