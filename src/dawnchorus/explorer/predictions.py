@@ -87,8 +87,8 @@ class NextWindows:
         frame = {"row": rows, "best": best, "probability": probability, "margin": margin}
         self._keep(UNCERTAIN, frame, margin)
         for at, label in enumerate(self._labels):
-            self._keep(label, {**frame, "best": np.full(len(rows), at), "probability": probabilities[:, at]},
-                       -probabilities[:, at])  # fmt: skip
+            likely = {**frame, "best": np.full(len(rows), at), "probability": probabilities[:, at]}
+            self._keep(LIKELY.format(label), likely, -probabilities[:, at])
 
     def _keep(self, name: str, frame: dict[str, NDArray[Any]], rank: NDArray[np.float64]) -> None:
         few = np.argsort(rank, kind="stable")[: PROPOSED * PER_RECORDING]
