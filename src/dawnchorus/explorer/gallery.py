@@ -4,7 +4,7 @@ In: a region and its rows. Out: row numbers, *central*, *random* and *border*.
 
 For a cluster, central and border are the nearest to its centroid and the farthest from it, in the output
 space. For a curve, central is the middle of the members (the median of their map coordinates), and border the
-nearest to the line that was drawn. Of a large region a seeded sample stands for all: hearing is what takes time.
+nearest to the line that was drawn; for other regions, the farthest from that middle. Of a large region a seeded sample stands for all: hearing is what takes time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dawnchorus.explorer.regions import ClusterRegion, PolygonRegion
+from dawnchorus.explorer.regions import AnyRegion, ClusterRegion, PolygonRegion
 from dawnchorus.explorer.space import OutputSpace
 
 SAMPLE = 20_000
@@ -23,7 +23,7 @@ MAX_EDGES = 400
 
 def pick(
     space: OutputSpace,
-    region: PolygonRegion | ClusterRegion,
+    region: AnyRegion,
     rows: NDArray[np.int64],
     each: int,
     seed: int = 0,
@@ -62,7 +62,7 @@ def pick(
 
 
 def _measured(
-    space: OutputSpace, region: PolygonRegion | ClusterRegion, rows: NDArray[np.int64]
+    space: OutputSpace, region: AnyRegion, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return how far rows are from the middle, and how far from the border (smaller: nearer)."""
     if isinstance(region, ClusterRegion) and np.isfinite(space.distance[rows]).all():
@@ -72,7 +72,7 @@ def _measured(
     if not len(place):
         return np.empty(0), np.empty(0)
     middle = np.hypot(*(place - np.median(place, axis=0)).T)
-    if isinstance(region, ClusterRegion):
+    if not isinstance(region, PolygonRegion):
         return middle, -middle
     return middle, _to_curve(place, np.array(region.points, dtype=np.float64))
 

@@ -248,9 +248,7 @@ class Replay:
         inherited = self._came_later(here, winner) & (codes > 0)
         return LabelState(0, here, members, [], 0, winner, names, codes, inherited, inherited)
 
-    def _came_later(
-        self, here: list[LabelEntry], winner: NDArray[np.int32]
-    ) -> NDArray[np.bool_]:
+    def _came_later(self, here: list[LabelEntry], winner: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which windows belong to recordings that came after the entry that holds them."""
         if not self._came or not here:
             return np.zeros(len(winner), dtype=bool)

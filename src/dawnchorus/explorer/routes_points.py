@@ -6,7 +6,7 @@ In: :class:`~dawnchorus.explorer.served.Explorer`. Out: routes of the applicatio
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,8 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from dawnchorus.explorer.conditions import Condition
 from dawnchorus.explorer.gallery import pick
 from dawnchorus.explorer.levels import COLUMNS, GRID, Levels
+from dawnchorus.explorer.members import met
 from dawnchorus.explorer.regions import Region
 from dawnchorus.explorer.requests import Body, read_body
 from dawnchorus.explorer.routes_clips import CONTEXT_S
@@ -32,6 +34,13 @@ class MembersRequest(Body):
     """Body of ``POST /api/members``."""
 
     region: Region
+
+
+class CountsRequest(Body):
+    """Body of ``POST /api/counts``: windows that meet ``where``, counted by what ``by`` says."""
+
+    by: Literal["cluster", "species", "recorder", "habitat", "hour", "date", "label"]
+    where: Condition | None = None
 
 
 class GalleryRequest(Body):
@@ -77,12 +86,25 @@ def routes(explorer: Explorer) -> list[Route]:
 
     def members_of(body: MembersRequest) -> dict[str, Any]:
         """How many windows lie in a region, and an even selection of them."""
-        rows = space.membership.rows(body.region)
+        rows = explorer.book.rows(body.region)
         shown = rows[np.linspace(0, len(rows) - 1, min(len(rows), SHOWN_MEMBERS)).astype(np.int64)]
         return {"members": len(rows), "rows": shown.tolist()}
 
+    def counts_of(body: CountsRequest) -> dict[str, Any]:
+        """How many windows are shown, and how many of them have each code; the last are without one."""
+        state = explorer.book.state()
+        codes = state.codes if body.by == "label" else getattr(space, body.by)
+        if body.where is not None:
+            keep = met(body.where, space)
+            if body.where.unlabelled:
+                keep &= state.winner < 0
+            codes = codes[keep]
+        counts = np.bincount(codes, minlength=NONE + 1)
+        last = int(np.flatnonzero(counts[:NONE]).max(initial=-1)) + 1
+        return {"shown": len(codes), "counts": counts[:last].tolist(), "none": int(counts[NONE])}
+
     def gallery_of(body: GalleryRequest) -> dict[str, Any]:
-        rows = space.membership.rows(body.region)
+        rows = explorer.book.rows(body.region)
         return {"members": len(rows), **pick(space, body.region, rows, body.each, body.seed)}
 
     async def describe(_request: Request) -> Response:
@@ -97,6 +119,10 @@ def routes(explorer: Explorer) -> list[Route]:
         body = await read_body(request, MembersRequest)
         return JSONResponse(await run_in_threadpool(members_of, body))
 
+    async def counts(request: Request) -> Response:
+        body = await read_body(request, CountsRequest)
+        return JSONResponse(await run_in_threadpool(counts_of, body))
+
     async def gallery(request: Request) -> Response:
         body = await read_body(request, GalleryRequest)
         return JSONResponse(await run_in_threadpool(gallery_of, body))
@@ -105,6 +131,7 @@ def routes(explorer: Explorer) -> list[Route]:
         Route("/api/space", describe),
         Route("/api/points/{level}", points),
         Route("/api/members", members, methods=["POST"]),
+        Route("/api/counts", counts, methods=["POST"]),
         Route("/api/gallery", gallery, methods=["POST"]),
     ]
 
