@@ -92,13 +92,14 @@ def write_map(results: Results, projection: str = "projection-1", clusters: str 
                             "x": window.astype(np.float32),
                             "y": np.full(WINDOWS, number, np.float32),
                             "cluster": (window % 3).astype(np.int32),
+                            "distance": (0.1 * window).astype(np.float32),
                         }
                     )
                 )
         windows = pl.concat(parts)
         for path, columns in (
             (paths.points(day), ["recording", "offset", "x", "y"]),
-            (paths.assignment(day), ["recording", "offset", "cluster"]),
+            (paths.assignment(day), ["recording", "offset", "cluster", "distance"]),
         ):
             path.parent.mkdir(parents=True, exist_ok=True)
             # The join must not depend on the order of the assignments.
@@ -181,6 +182,7 @@ def make_season(root: Path) -> Season:
                 channels=1,
                 format="WAV PCM_16",
                 convention="test",
+                habitat="wood" if number < 2 else "marsh",
                 size_bytes=stat.st_size,
                 mtime_ns=stat.st_mtime_ns,
             )

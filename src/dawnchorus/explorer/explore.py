@@ -23,6 +23,7 @@ from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.clips import Spectrograms
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
+from dawnchorus.explorer.levels import Levels
 from dawnchorus.explorer.served import Explorer
 from dawnchorus.explorer.server import create_app
 from dawnchorus.explorer.space import choose_experiment, load
@@ -240,10 +241,11 @@ def _check(service: Service, explorer: Explorer) -> None:
 
         page = fetch(service.address)
         described = json.loads(fetch(f"{base}api/space?{token}"))
-        points = fetch(f"{base}api/points?{token}")
+        points = fetch(f"{base}api/points/0?{token}")
         if b"<canvas" not in page or described["windows"] != len(explorer.space):
             raise DawnChorusError("serves another page than its own", base)
-        if points != explorer.space.columns()[0]:
+        levels = Levels(explorer.space)
+        if points != levels.columns(levels.rows(0)):
             raise DawnChorusError("serves other points than those of the map", base)
     except OSError as error:
         raise DawnChorusError(f"does not answer ({error})", base) from None

@@ -112,6 +112,8 @@ def met(condition: Condition, space: OutputSpace) -> NDArray[np.bool_]:
     if condition.species:
         known = [scientific for scientific, _ in space.species_names]
         answer &= _named(space.species, known, condition.species)
+    if condition.habitats:
+        answer &= _named(space.habitat, space.habitats, condition.habitats)
     if condition.clusters:
         answer &= np.isin(space.cluster, condition.clusters)
     if condition.hours is not None:
@@ -126,6 +128,9 @@ def met(condition: Condition, space: OutputSpace) -> NDArray[np.bool_]:
     if condition.confidence is not None:
         least, most = condition.confidence
         answer &= (space.confidence >= np.float32(least)) & (space.confidence <= np.float32(most))
+    if condition.activity is not None:
+        least, most = condition.activity
+        answer &= (space.activity >= np.float32(least)) & (space.activity <= np.float32(most))
     return answer
 
 
