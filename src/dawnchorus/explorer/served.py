@@ -5,6 +5,7 @@ In: the output space, the labels, the cards. Out: :class:`Explorer`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Explorer:
         Axes of all spectrograms: centres of the bands in hertz, middles of the frames in seconds.
     annotator : str
         Who labels, where the page does not say.
+    export : callable or None
+        Writes the labels into a folder in a format; the rooms above know how.
     """
 
     results: Results
@@ -36,3 +39,4 @@ class Explorer:
     band_frequency: list[float]
     frame_time: list[float]
     annotator: str
+    export: Callable[[Path, str], object] | None = None
