@@ -213,7 +213,9 @@ def _labels(settings: Settings, results: Results, experiment: str | None) -> Ite
         ).with_columns(
             recorder=pl.lit(day.recorder), date=pl.lit(day.date), experiment=pl.lit(experiment)
         )
-        windows = windows.hstack(entries[state.winner[rows]])
+        windows = windows.hstack(entries[state.winner[rows]]).with_columns(
+            inherited=pl.Series(state.inherited[rows]), heard=pl.Series(state.heard[rows])
+        )
         hertz = (spectrogram.f_min, spectrogram.f_max)
         yield _in_seconds(windows, inventory, spectrogram.window_seconds, hertz)
 
@@ -245,6 +247,8 @@ KINDS: dict[str, Kind] = {
             "when": pl.Datetime("us", "UTC"),
             "species": pl.String,
             "common_name": pl.String,
+            "inherited": pl.Boolean,
+            "heard": pl.Boolean,
         },
         {"Label": "label", "Region": "region", "Annotator": "who", "When": "when"},
         lambda row: str(row["label"]),
