@@ -92,6 +92,7 @@ def explore(
         port=port,
         browser=browser,
         check=check,
+        settings=settings,
     )
 
 

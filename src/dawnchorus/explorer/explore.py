@@ -19,8 +19,10 @@ from typing import Any
 
 import uvicorn
 
+from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.clips import Spectrograms
+from dawnchorus.explorer.gaze import Gaze
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
 from dawnchorus.explorer.levels import Levels
@@ -40,8 +42,19 @@ def journal_path(results: Results) -> Path:
     return results.root / "labels" / "journal.jsonl"
 
 
-def open_explorer(results: Results, experiment: str | None, cards: Path) -> Explorer:
+def open_explorer(
+    results: Results, experiment: str | None, cards: Path, settings: Settings | None = None
+) -> Explorer:
     """Read everything that the explorer serves.
+
+    Parameters
+    ----------
+    results : Results
+    experiment : str or None
+        None: the only one.
+    cards : Path
+    settings : Settings, optional
+        Says how the network looks at windows; without it, attention is not shown.
 
     Raises
     ------
@@ -68,6 +81,7 @@ def open_explorer(results: Results, experiment: str | None, cards: Path) -> Expl
         band_frequency=store.band_frequency.tolist(),
         frame_time=store.frame_time.tolist(),
         annotator=annotator,
+        gaze=None if settings is None else Gaze(settings, results, experiment),
     )
 
 
@@ -159,6 +173,7 @@ def explore(
     port: int = 0,
     browser: bool = True,
     check: bool = False,
+    settings: Settings | None = None,
 ) -> dict[str, Any]:
     """Serve the explorer until it is interrupted.
 
@@ -175,6 +190,8 @@ def explore(
         Open the address in the browser.
     check : bool
         Fetch the page and the points once over HTTP, then stop.
+    settings : Settings, optional
+        Says how the network looks at windows.
 
     Returns
     -------
@@ -187,7 +204,7 @@ def explore(
     DawnChorusError
         If there is nothing to show, the port is taken, or the check fails.
     """
-    explorer = open_explorer(Results(results_folder), experiment, cards)
+    explorer = open_explorer(Results(results_folder), experiment, cards, settings)
     state = explorer.book.state()
     for complaint in explorer.book.journal.complaints:
         say(complaint)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dawnchorus.explorer.clips import Spectrograms
+from dawnchorus.explorer.gaze import Gaze
 from dawnchorus.explorer.labels import LabelBook
 from dawnchorus.explorer.space import OutputSpace
 from dawnchorus.results import Results
@@ -26,6 +27,8 @@ class Explorer:
         Axes of all spectrograms: centres of the bands in hertz, middles of the frames in seconds.
     annotator : str
         Who labels, where the page does not say.
+    gaze : Gaze or None
+        Looks at windows with the experiment's network; None: there is no config to say how.
     """
 
     results: Results
@@ -36,3 +39,4 @@ class Explorer:
     band_frequency: list[float]
     frame_time: list[float]
     annotator: str
+    gaze: Gaze | None = None
