@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Curve
 from pydantic import ValidationError
 
-from dawnchorus.explorer.regions import ClusterRegion, Membership, PolygonRegion
+from dawnchorus.explorer.regions import Membership, PolygonRegion
 
 NO_CLUSTER = np.zeros(0, np.uint16)
 

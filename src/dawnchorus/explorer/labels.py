@@ -79,6 +79,12 @@ class LabelBook:
             self.journal.refresh()
             return self._replay.state_of(who, list(self.journal.entries))
 
+    def state_with_regions(self) -> tuple[LabelState, NDArray[np.int32]]:
+        """Return what stands, and which region would hold each window if none were named by itself."""
+        with self._mutex:
+            state = self.state()
+            return state, self._replay.region_winner
+
     def rows(self, region: AnyRegion) -> NDArray[np.int64]:
         """Return the windows that a region would name now, ascending."""
         rows = self.members.rows(region)

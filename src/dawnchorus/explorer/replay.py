@@ -127,6 +127,11 @@ class Replay:
         """Return the windows that somebody has heard, shape (n,)."""
         return self._heard.get(who, np.zeros(len(self.space), dtype=bool))
 
+    @property
+    def region_winner(self) -> NDArray[np.int32]:
+        """As :attr:`LabelState.winner` of the last state, of regions only."""
+        return self._regions[1]
+
     def new_recordings(self) -> tuple[str, ...]:
         """Return the recordings of the map that no entry names yet."""
         held = self.space.inventory["recording"].to_list()
