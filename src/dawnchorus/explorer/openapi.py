@@ -88,6 +88,7 @@ OPERATIONS = (
     Operation("get", "/api/export/{format}", "the labels as a ZIP archive", "application/zip",
               path_values={"format": TEXT}),
     Operation("get", "/api/windows/{row}", "which window this is", path_values=ROW),
+    Operation("get", "/api/windows/{row}/attention", "what the heads look at", path_values=ROW),
     Operation("get", "/api/windows/{row}/spectrogram.png", "the stored decibels", "image/png",
               path_values=ROW),
     Operation("get", "/api/windows/{row}/audio.wav", "the recording's samples", "audio/wav",

@@ -9,6 +9,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -68,6 +69,7 @@ def routes(explorer: Explorer) -> list[Route]:
             "levels": [levels.counts(level).tolist() for level in range(len(levels))],
             "none": NONE,
             "clusters": int(known.max()) + 1 if len(known) else 0,
+            "activity_high": _high(space.activity),
             "recorders": space.recorders,
             "habitats": space.habitats,
             "dates": space.dates,
@@ -134,6 +136,12 @@ def routes(explorer: Explorer) -> list[Route]:
         Route("/api/counts", counts, methods=["POST"]),
         Route("/api/gallery", gallery, methods=["POST"]),
     ]
+
+
+def _high(activity: NDArray[np.float32]) -> float | None:
+    """Activity that one window in fifty exceeds: the end of its colours."""
+    known = activity[np.isfinite(activity)]
+    return round(float(np.percentile(known, 98)), 2) if len(known) else None
 
 
 def _level(request: Request, levels: int) -> int:

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dawnchorus.explorer.clips import Spectrograms
+from dawnchorus.explorer.gaze import Gaze
 from dawnchorus.explorer.labels import LabelBook
 from dawnchorus.explorer.space import OutputSpace
 from dawnchorus.results import Results
+
+Export = Callable[[Path, str], object]
+"""Writes the labels into a folder (first) in a format (second)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Explorer:
         Who labels, where the page does not say.
     export : callable or None
         Writes the labels into a folder in a format; the rooms above know how.
+    gaze : Gaze or None
+        Looks at windows with the experiment's network; None: there is no config to say how.
     """
 
     results: Results
@@ -39,4 +45,5 @@ class Explorer:
     band_frequency: list[float]
     frame_time: list[float]
     annotator: str
-    export: Callable[[Path, str], object] | None = None
+    export: Export | None = None
+    gaze: Gaze | None = None

@@ -35,7 +35,12 @@ from dawnchorus.explorer.guard import Guard
 from dawnchorus.explorer.openapi import document
 from dawnchorus.explorer.served import Explorer
 
-PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+PAGE_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".txt": "text/plain",
+}
 
 
 def _page_files() -> dict[str, tuple[bytes, str]]:

@@ -99,6 +99,11 @@ class OutputSpace:
     def _facts(self) -> dict[str, list[Any]]:
         return self.inventory.to_dict(as_series=False)
 
+    def rate(self, row: int) -> int | None:
+        """Sample rate of a window's recording; None if it is not in the inventory."""
+        rate = self._facts["sample_rate"][int(self.recording[row])]
+        return None if rate is None else int(rate)
+
     def window(self, row: int) -> dict[str, Any]:
         """Say which window a row is.
 

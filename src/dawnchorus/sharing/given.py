@@ -156,7 +156,7 @@ def _parquet(path: Path, recordings: Recordings) -> pl.DataFrame:
             for name, kind in GIVEN.items()
             if name != "recording"
         ),
-    ).cast(GIVEN)
+    ).cast(pl.Schema(GIVEN))
 
 
 def _camtrap(folder: Path, recordings: Recordings) -> Iterator[Row]:

@@ -169,9 +169,9 @@ def export_tables(
     results : Results
     out : Path
         Folder; ``what`` (and the experiment) become a folder in it.
-    what : {"detections", "boxes", "labels", "clusters"}
-        BirdNET's detections, attention boxes, the windows that regions label, or all windows with their
-        cluster.
+    what : {"detections", "boxes", "labels", "predictions", "clusters"}
+        BirdNET's detections, attention boxes, the windows that regions label, or all windows with what the
+        classifier of the labels says of them, or with their cluster.
     experiment : str or None
         Whose; None takes the only one there is.
     formats : sequence of str or None
@@ -190,7 +190,7 @@ def export_tables(
     if what not in KINDS:
         raise DawnChorusError(f"{what!r} is not {', '.join(KINDS)}", "--what")
     chosen = chosen_formats(formats, what)
-    if what == "labels":
+    if what in ("labels", "predictions"):
         experiment = choose_experiment(results, experiment)
     elif not KINDS[what].of_experiment:
         if experiment is not None:
