@@ -90,6 +90,19 @@ class LabelBook:
         rows = self.members.rows(region)
         return rows[self.state().winner[rows] < 0] if asks_unnamed(region) else rows
 
+    def checked(self, rows: Iterable[int]) -> NDArray[np.int64]:
+        """Return row numbers, ascending and each once.
+
+        Raises
+        ------
+        ValueError
+            If there is no such row.
+        """
+        known = np.unique(np.fromiter(rows, dtype=np.int64))
+        if len(known) and not 0 <= known[0] <= known[-1] < len(self.space):
+            raise ValueError("there is no such window")
+        return known
+
     def overlaps(self) -> list[tuple[LabelEntry, LabelEntry, int]]:
         """Return where the rule decides: (entry that holds, entry that gives way, windows).
 
@@ -193,10 +206,12 @@ class LabelBook:
 
         Raises
         ------
+        ValueError
+            If there is no such window.
         DawnChorusError
             If the journal cannot be written.
         """
-        windows = self.members.windows(np.array(list(rows), dtype=np.int64))
+        windows = self.members.windows(self.checked(rows))
         with self._mutex:
             return self.journal.append(
                 lambda number, _: HeardEntry(id=number, who=who, when=now(), windows=windows)

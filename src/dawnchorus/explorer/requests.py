@@ -6,13 +6,19 @@ In: HTTP requests. Out: checked bodies, or an HTTPException whose detail says wh
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.explorer.labels import ConflictError
+
 MAX_BODY = 1 << 20
+MOST_ROWS = 20_000
 
 Who = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 
@@ -23,7 +29,10 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Rows = Annotated[tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...], Field(max_length=MOST_ROWS)]
+
 SomeBody = TypeVar("SomeBody", bound=Body)
+Answer = TypeVar("Answer")
 
 
 async def read_body(request: Request, model: type[SomeBody]) -> SomeBody:
@@ -63,3 +72,15 @@ def seconds_of(request: Request, name: str, default: float) -> float:
     if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", text):
         raise HTTPException(422, f"{name}: seconds, 0 to 99.999")
     return float(text)
+
+
+async def changed(operation: Callable[[], Answer]) -> Answer:
+    """Run what writes into the journal; its errors become answers."""
+    try:
+        return await run_in_threadpool(operation)
+    except ConflictError as conflict:
+        raise HTTPException(409, str(conflict)) from None
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
+    except DawnChorusError as error:
+        raise HTTPException(507, str(error)) from None

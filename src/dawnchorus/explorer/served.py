@@ -5,6 +5,7 @@ In: the output space, the labels, the cards. Out: :class:`Explorer`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Explorer:
         Who labels, where the page does not say.
     gaze : Gaze or None
         Looks at windows with the experiment's network; None: there is no config to say how.
+    export : callable or None
+        Writes the labels into a folder in a format; the rooms above know how.
     """
 
     results: Results
@@ -40,3 +43,4 @@ class Explorer:
     frame_time: list[float]
     annotator: str
     gaze: Gaze | None = None
+    export: Callable[[Path, str], object] | None = None

@@ -6,20 +6,8 @@ application.
 A client names windows by row number only, never by path, and regions by their corners: which windows
 lie inside is decided here.
 
-=======  ======================================  =================================================
-method   path                                    answer
-=======  ======================================  =================================================
-GET      /, /static/{name}                       the page
-GET      /api/space                              JSON: experiment, names of the codes, axes, columns
-GET      /api/points                             bytes: the columns that /api/space lays out
-GET      /api/labels, /api/labels/codes          JSON: what stands; bytes: uint16 code per window
-POST     /api/labels                             {region, label or null, who?}: name a region
-POST     /api/undo, /api/redo                    {of, who?}
-POST     /api/members                            {region}: how many windows, and some of them
-GET      /api/windows/{row}                      JSON: which window this is
-GET      /api/windows/{row}/spectrogram.png      the stored decibels
-GET      /api/windows/{row}/audio.wav            the recording's samples, with context
-=======  ======================================  =================================================
+All operations stand in :mod:`dawnchorus.explorer.openapi`, which the application serves as
+``/api/openapi.json``.
 """
 
 from __future__ import annotations
@@ -35,8 +23,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.explorer import routes_clips, routes_labels, routes_points
+from dawnchorus.explorer import (
+    routes_annotators,
+    routes_classifier,
+    routes_clips,
+    routes_export,
+    routes_labels,
+    routes_points,
+)
 from dawnchorus.explorer.guard import Guard
+from dawnchorus.explorer.openapi import document
 from dawnchorus.explorer.served import Explorer
 
 PAGE_TYPES = {
@@ -78,6 +74,9 @@ def create_app(explorer: Explorer, token: str, cookie: str) -> Starlette:
             raise HTTPException(404, "there is no such file")
         return await page(request)
 
+    async def described(_request: Request) -> Response:
+        return JSONResponse(document())
+
     async def refused(_request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
         why = error.detail if isinstance(error, HTTPException) else str(error)
@@ -89,7 +88,11 @@ def create_app(explorer: Explorer, token: str, cookie: str) -> Starlette:
             Route("/static/{name}", static),
             *routes_points.routes(explorer),
             *routes_labels.routes(explorer),
+            *routes_annotators.routes(explorer),
             *routes_clips.routes(explorer),
+            *routes_classifier.routes(explorer),
+            *routes_export.routes(explorer),
+            Route("/api/openapi.json", described),
         ],
         middleware=[Middleware(Guard, token=token, cookie=cookie)],
         # What a window lacks (its recording, its store) is "not found", and says where it looked.
