@@ -26,7 +26,7 @@ from dawnchorus.explorer.gaze import Gaze
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
 from dawnchorus.explorer.levels import Levels
-from dawnchorus.explorer.served import Explorer
+from dawnchorus.explorer.served import Explorer, Export
 from dawnchorus.explorer.server import create_app
 from dawnchorus.explorer.space import choose_experiment, load
 from dawnchorus.progress import say
@@ -42,8 +42,42 @@ def journal_path(results: Results) -> Path:
     return results.root / "labels" / "journal.jsonl"
 
 
+def annotator() -> str:
+    """Who labels, where nobody says it: the name of the machine's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return "unnamed"
+
+
+def open_book(results: Results, experiment: str | None = None) -> LabelBook:
+    """Open the labels of an experiment's map, to read and to add to.
+
+    Parameters
+    ----------
+    results : Results
+    experiment : str or None
+        None: the only one.
+
+    Raises
+    ------
+    DawnChorusError
+        If there is no map, inventory or spectrogram store.
+    """
+    if not results.root.is_dir():
+        raise DawnChorusError("there is no such folder", results.root, "run the workflow first")
+    experiment = choose_experiment(results, experiment)
+    store = any_store(results)
+    space = load(results, experiment, float(store.attributes["parameters"]["window_seconds"]))
+    return LabelBook(Journal(journal_path(results)), space)
+
+
 def open_explorer(
-    results: Results, experiment: str | None, cards: Path, settings: Settings | None = None
+    results: Results,
+    experiment: str | None,
+    cards: Path,
+    settings: Settings | None = None,
+    export: Export | None = None,
 ) -> Explorer:
     """Read everything that the explorer serves.
 
@@ -55,41 +89,35 @@ def open_explorer(
     cards : Path
     settings : Settings, optional
         Says how the network looks at windows; without it, attention is not shown.
+    export : callable, optional
+        Writes the labels into a folder in a format; without it, the page cannot export.
 
     Raises
     ------
     DawnChorusError
         If there is no map, inventory or spectrogram store to show.
     """
-    if not results.root.is_dir():
-        raise DawnChorusError("there is no such folder", results.root, "run the workflow first")
-    experiment = choose_experiment(results, experiment)
-    spectrograms = Spectrograms(results)
-    store = _any_store(results, spectrograms)
-    space = load(results, experiment, float(store.attributes["parameters"]["window_seconds"]))
-    book = LabelBook(Journal(journal_path(results)), space)
-    try:
-        annotator = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in some containers
-        annotator = "unnamed"
+    book = open_book(results, experiment)
+    store = any_store(results)
     return Explorer(
         results=results,
         cards=cards,
-        space=space,
+        space=book.space,
         book=book,
-        spectrograms=spectrograms,
+        spectrograms=Spectrograms(results),
         band_frequency=store.band_frequency.tolist(),
         frame_time=store.frame_time.tolist(),
-        annotator=annotator,
-        gaze=None if settings is None else Gaze(settings, results, experiment),
+        annotator=annotator(),
+        gaze=None if settings is None else Gaze(settings, results, book.space.experiment),
+        export=export,
     )
 
 
-def _any_store(results: Results, spectrograms: Spectrograms) -> SpectrogramStore:
+def any_store(results: Results) -> SpectrogramStore:
     """Return one spectrogram store; all have the same windows, bands and frames."""
     for day in results.days_with_receipts():
         if results.spectrograms(day).is_dir():
-            return spectrograms.store(day)
+            return SpectrogramStore.open(results.spectrograms(day))
     raise DawnChorusError(
         "holds no spectrogram store", results.root / "spectrograms", "run the workflow first"
     )
@@ -174,6 +202,7 @@ def explore(
     browser: bool = True,
     check: bool = False,
     settings: Settings | None = None,
+    export: Export | None = None,
 ) -> dict[str, Any]:
     """Serve the explorer until it is interrupted.
 
@@ -192,6 +221,8 @@ def explore(
         Fetch the page and the points once over HTTP, then stop.
     settings : Settings, optional
         Says how the network looks at windows.
+    export : callable, optional
+        As in :func:`open_explorer`.
 
     Returns
     -------
@@ -204,7 +235,7 @@ def explore(
     DawnChorusError
         If there is nothing to show, the port is taken, or the check fails.
     """
-    explorer = open_explorer(Results(results_folder), experiment, cards, settings)
+    explorer = open_explorer(Results(results_folder), experiment, cards, settings, export)
     state = explorer.book.state()
     for complaint in explorer.book.journal.complaints:
         say(complaint)

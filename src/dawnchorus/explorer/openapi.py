@@ -88,6 +88,7 @@ OPERATIONS = (
     Operation("get", "/api/export/{format}", "the labels as a ZIP archive", "application/zip",
               path_values={"format": TEXT}),
     Operation("get", "/api/windows/{row}", "which window this is", path_values=ROW),
+    Operation("get", "/api/windows/{row}/attention", "what the heads look at", path_values=ROW),
     Operation("get", "/api/windows/{row}/spectrogram.png", "the stored decibels", "image/png",
               query={"context": {"type": "number", "minimum": 0, "maximum": 99}},
               path_values=ROW, refusals=(404, 422)),

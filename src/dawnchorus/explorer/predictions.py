@@ -8,7 +8,7 @@ block of windows and the lists of windows to hear next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -275,8 +275,13 @@ def next_windows(
     return table[numbers].with_columns(row=pl.Series(found, dtype=pl.Int64)).head(most)
 
 
+def held_out_table(results: Results, experiment: str) -> pl.DataFrame:
+    """Return what the classifier is worth: columns of :data:`~dawnchorus.explorer.classifier.HELD_OUT`."""
+    return read_parquet(ClassifierPaths.of(results, experiment).folder / "held_out.parquet")
+
+
 def described(results: Results, experiment: str) -> dict[str, Any]:
-    """Return what is known of the classifier: its receipt, the held-out table, the labels it was tested on.
+    """Return what is known of the classifier: its receipt, and its table of held-out figures.
 
     Raises
     ------
@@ -285,5 +290,5 @@ def described(results: Results, experiment: str) -> dict[str, Any]:
     """
     folder = ClassifierPaths.of(results, experiment).folder
     Classifier.read(folder)
-    table: Iterable[dict[str, Any]] = read_parquet(folder / "held_out.parquet").to_dicts()
-    return {**read_receipt(folder / "classifier.json"), "held_out": list(table)}
+    table = held_out_table(results, experiment).to_dicts()
+    return {**read_receipt(folder / "classifier.json"), "held_out": table}

@@ -15,6 +15,9 @@ from dawnchorus.explorer.labels import LabelBook
 from dawnchorus.explorer.space import OutputSpace
 from dawnchorus.results import Results
 
+Export = Callable[[Path, str], object]
+"""Writes the labels into a folder (first) in a format (second)."""
+
 
 @dataclass(frozen=True)
 class Explorer:
@@ -28,10 +31,10 @@ class Explorer:
         Axes of all spectrograms: centres of the bands in hertz, middles of the frames in seconds.
     annotator : str
         Who labels, where the page does not say.
-    gaze : Gaze or None
-        Looks at windows with the experiment's network; None: there is no config to say how.
     export : callable or None
         Writes the labels into a folder in a format; the rooms above know how.
+    gaze : Gaze or None
+        Looks at windows with the experiment's network; None: there is no config to say how.
     """
 
     results: Results
@@ -42,5 +45,5 @@ class Explorer:
     band_frequency: list[float]
     frame_time: list[float]
     annotator: str
+    export: Export | None = None
     gaze: Gaze | None = None
-    export: Callable[[Path, str], object] | None = None

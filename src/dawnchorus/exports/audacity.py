@@ -1,6 +1,6 @@
 r"""Audacity label tracks: start, end and text, tab-separated, without a heading.
 
-In: :class:`Label` objects. Out: a text file for *File > Import > Labels*. A label with a frequency range has
+In: :class:`Label` objects or a track. Out: the other; Audacity reads it by *File > Import > Labels*. A label with a frequency range has
 a second line, ``\``, low and high hertz, which Audacity shows in its spectrogram view
 (https://manual.audacityteam.org/man/importing_and_exporting_labels.html).
 
@@ -9,11 +9,13 @@ Audacity knows no quoting: tabs and line breaks become spaces.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dawnchorus.exports.cells import one_cell, to_bytes
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.exports.cells import one_cell, read_text, to_bytes
 from dawnchorus.results import publishing
 
 
@@ -50,3 +52,34 @@ def write_labels(path: Path, labels: Iterable[Label]) -> None:
     """Write a label track (UTF-8, ``\\n``); see :func:`format_labels`."""
     with publishing(path) as partial:
         partial.write_bytes(to_bytes(format_labels(labels)))
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Read a label track.
+
+    Raises
+    ------
+    DawnChorusError
+        If the file cannot be read, or a line is no label.
+    """
+    labels: list[Label] = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        cells = line.rstrip("\r").split("\t")
+        if cells == [""]:
+            continue
+        try:
+            if cells[0] == "\\":
+                if labels:
+                    labels[-1] = replace(labels[-1], hertz=(float(cells[1]), float(cells[2])))
+                continue
+            start, end = float(cells[0]), float(cells[1])
+            if not (math.isfinite(start) and math.isfinite(end)):
+                raise ValueError
+        except (ValueError, IndexError):
+            raise DawnChorusError(
+                f"line {number} is no label (start, end and text, separated by tabs)",
+                path,
+                "export the labels from Audacity again (File > Export Other > Export Labels)",
+            ) from None
+        labels.append(Label(start, end, cells[2] if len(cells) > 2 else ""))
+    return labels

@@ -16,6 +16,8 @@ from pathlib import Path
 from dawnchorus.exports.cells import csv_line, one_cell, to_bytes
 from dawnchorus.results import publishing
 
+NAMED_COLUMNS = ("Label", "Annotator")
+"""Behind BirdNET's own columns, as its additional columns are: of what a person said."""
 CSV_COLUMNS = ("Start (s)", "End (s)", "Scientific name", "Common name", "Confidence", "File")
 TABLE_COLUMNS = (
     "Selection",
@@ -45,11 +47,18 @@ class Detection:
     scientific_name: str
     common_name: str
     confidence: float
+    named: tuple[str, str] | None = None
+    """Label and annotator, if a person said it."""
 
 
 def format_csv(recording: str, detections: Iterable[Detection]) -> str:
-    """Return the text of BirdNET-Analyzer's CSV; ``recording`` stands in the column ``File``."""
-    lines = [csv_line(CSV_COLUMNS)]
+    """Return the text of BirdNET-Analyzer's CSV; ``recording`` stands in the column ``File``.
+
+    What persons said has :data:`NAMED_COLUMNS` too; all detections of a file are of one kind.
+    """
+    detections = list(detections)
+    further = NAMED_COLUMNS if any(one.named for one in detections) else ()
+    lines = [csv_line((*CSV_COLUMNS, *further))]
     lines.extend(
         csv_line(
             (
@@ -59,6 +68,7 @@ def format_csv(recording: str, detections: Iterable[Detection]) -> str:
                 one.common_name,
                 f"{one.confidence:.4f}",
                 recording,
+                *(one.named or ()),
             )
         )
         for one in detections

@@ -82,8 +82,18 @@ def _detections(rows: pl.DataFrame) -> Iterator[birdnet.Detection]:
         )
 
 
+def _named(rows: pl.DataFrame) -> Iterator[birdnet.Detection]:
+    """What a person said, in BirdNET's words: a label that is no species is both of its names."""
+    for row in rows.iter_rows(named=True):
+        species, common = row["species"] or row["label"], row["common_name"] or row["label"]
+        yield birdnet.Detection(
+            row["start_s"], row["end_s"], row["low_hz"], row["high_hz"], species, common, 1.0,
+            (row["label"], row["who"]),
+        )  # fmt: skip
+
+
 def _write_birdnet_csv(path: Path, _kind: Kind, recording: str, rows: pl.DataFrame) -> None:
-    birdnet.write_csv(path, recording, _detections(rows))
+    birdnet.write_csv(path, recording, _named(rows) if "label" in rows else _detections(rows))
 
 
 def _write_birdnet_raven(path: Path, _kind: Kind, recording: str, rows: pl.DataFrame) -> None:
@@ -96,6 +106,12 @@ PER_RECORDING: dict[str, tuple[str, Callable[[Path, Kind, str, pl.DataFrame], No
     "birdnet-csv": (".BirdNET.results.csv", _write_birdnet_csv),
     "birdnet-raven": (".BirdNET.selection.table.txt", _write_birdnet_raven),
 }
+WORDS_OF_BIRDNET = {
+    ("birdnet-csv", "detections"),
+    ("birdnet-raven", "detections"),
+    ("birdnet-csv", "labels"),
+}
+"""BirdNET's formats, and what they have columns for."""
 FORMATS = (*PER_RECORDING, "camtrap-dp", "parquet")
 
 
@@ -122,7 +138,7 @@ def chosen_formats(asked: Sequence[str] | None, what: str) -> list[str]:
             f"{', '.join(map(repr, unknown)) or 'nothing'} is not {', '.join(FORMATS)}", "--format"
         )
     for name in names:
-        if name.startswith("birdnet-") and what != "detections":
+        if name.startswith("birdnet-") and (name, what) not in WORDS_OF_BIRDNET:
             raise DawnChorusError(
                 f"{name} has columns for species and confidence, which {what} have not",
                 "--format",
@@ -153,9 +169,9 @@ def export_tables(
     results : Results
     out : Path
         Folder; ``what`` (and the experiment) become a folder in it.
-    what : {"detections", "boxes", "labels", "clusters"}
-        BirdNET's detections, attention boxes, the windows that regions label, or all windows with their
-        cluster.
+    what : {"detections", "boxes", "labels", "predictions", "clusters"}
+        BirdNET's detections, attention boxes, the windows that regions label, or all windows with what the
+        classifier of the labels says of them, or with their cluster.
     experiment : str or None
         Whose; None takes the only one there is.
     formats : sequence of str or None
@@ -174,7 +190,7 @@ def export_tables(
     if what not in KINDS:
         raise DawnChorusError(f"{what!r} is not {', '.join(KINDS)}", "--what")
     chosen = chosen_formats(formats, what)
-    if what == "labels":
+    if what in ("labels", "predictions"):
         experiment = choose_experiment(results, experiment)
     elif not KINDS[what].of_experiment:
         if experiment is not None:
