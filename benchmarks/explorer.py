@@ -41,17 +41,17 @@ def main() -> None:
     for line in heading(("dawnchorus", "numpy", "starlette", "uvicorn", "playwright")):
         show(line)
     sizes = [MILLION] if options.quick else [int(size) for size in options.windows.split(",")]
-    summary = page_half(sizes, options.quick, show)
+    summary = page_half(sizes, show)
     show(f"load average at the end: {os.getloadavg()[0]:.2f}")
     show(json.dumps({**summary, "quick": options.quick}))
     if options.save is not None:
         options.save.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def page_half(sizes: list[int], quick: bool, show: Callable[[str], None]) -> dict[str, object]:
+def page_half(sizes: list[int], show: Callable[[str], None]) -> dict[str, object]:
     """Look at maps of these sizes; return the summary."""
     with tempfile.TemporaryDirectory() as folder:
-        seen = {size: look(size, Path(folder), quick, show) for size in sizes}
+        seen = {size: look(size, Path(folder), show) for size in sizes}
     first = seen[sizes[0]]
     return {
         "benchmark": "explorer",

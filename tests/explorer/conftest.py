@@ -17,10 +17,12 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile
+import torch
 
 from dawnchorus.config import Settings, validate
 from dawnchorus.explorer.explore import Service, open_explorer
 from dawnchorus.explorer.served import Explorer
+from dawnchorus.learning.backbone import ModelMetadata, save_model
 from dawnchorus.recordings.table import Recording, write_recordings
 from dawnchorus.results import RecorderDay, Results, write_receipt
 from dawnchorus.spectrograms.day import make_day
@@ -67,7 +69,7 @@ class Season:
         return self.results.root / "labels" / "journal.jsonl"
 
     def open(self) -> Explorer:
-        return open_explorer(self.results, None, self.cards)
+        return open_explorer(self.results, None, self.cards, self.settings)
 
 
 def row(recording: int, window: int) -> int:
@@ -192,6 +194,9 @@ def make_season(root: Path) -> Season:
         make_day(settings, results, RecorderDay(recorder, DATE))
     write_map(results)
     write_detections(results)
+    metadata = ModelMetadata("vit_nano", 16, 128, 256, "cls", -80.0, 10.0, -120.0, 0.5)
+    torch.manual_seed(0)
+    save_model(results.experiment(EXPERIMENT).model, metadata.build().state_dict(), metadata)
     return Season(root, settings, results, sounds)
 
 

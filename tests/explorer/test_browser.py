@@ -130,11 +130,11 @@ def test_open_look_and_hear(page: Page, season: Season) -> None:
     seen = page.tab.evaluate(
         """() => { const c = document.getElementById("spectrogram"), ratio = devicePixelRatio;
         const left = 50, top = 22, width = c.clientWidth - 60, height = c.clientHeight - 56;
-        const brightest = (from, to) => { const d = c.getContext("2d").getImageData((left + from * width) * ratio,
-            top * ratio, (to - from) * width * ratio, height * ratio), light = [];
-          for (let y = 0; y < d.height; y++) { let sum = 0;
-            for (let k = 4 * y * d.width; k < 4 * (y + 1) * d.width; k++) sum += d.data[k];
-            light.push(sum); }
+        const d = c.getContext("2d").getImageData(left * ratio, top * ratio, width * ratio, height * ratio);
+        const brightest = (from, to) => { const light = new Array(d.height).fill(0);
+          for (let y = 0; y < d.height; y++)
+            for (let x = Math.round(from * d.width); x < to * d.width; x++)
+              for (let k = 0; k < 3; k++) light[y] += d.data[4 * (y * d.width + x) + k];
           return (light.indexOf(Math.max(...light)) + 0.5) / d.height; };
         return [brightest(0.25, 0.75), brightest(0.02, 0.18), brightest(0.82, 0.98)]; }"""
     )
@@ -159,8 +159,18 @@ def test_open_look_and_hear(page: Page, season: Season) -> None:
     page.tab.keyboard.press("Space")
     page.tab.wait_for_function("() => document.getElementById('audio').paused")
 
+    # What a head looks at lies over the window's own seconds, and follows to the next window.
+    page.tab.keyboard.press("a")
+    page.tab.wait_for_selector(f"#spectrogram[data-overlay^='{wanted} ']")
+    before = page.tab.locator("#spectrogram").screenshot()
+    page.tab.select_option("#overlay", "head 1")
+    page.tab.wait_for_selector(f"#spectrogram[data-overlay='{wanted} head 1']")
+    assert page.tab.locator("#spectrogram").screenshot() != before
+    page.tab.keyboard.press("Escape")
+
     page.tab.keyboard.press("ArrowRight")
     page.tab.wait_for_selector(f"#spectrogram[data-row='{wanted + 1}']")
+    page.tab.wait_for_selector(f"#spectrogram[data-overlay='{wanted + 1} head 1']")
     page.tab.keyboard.press("ArrowLeft")
     page.tab.wait_for_selector(f"#spectrogram[data-row='{wanted}']")
 

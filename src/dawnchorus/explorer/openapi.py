@@ -90,10 +90,12 @@ OPERATIONS = (
     Operation("get", "/api/windows/{row}", "which window this is", path_values=ROW),
     Operation("get", "/api/windows/{row}/attention", "what the heads look at", path_values=ROW),
     Operation("get", "/api/windows/{row}/spectrogram.png", "the stored decibels", "image/png",
-              path_values=ROW),
+              query={"context": {"type": "number", "minimum": 0, "maximum": 99}},
+              path_values=ROW, refusals=(404, 422)),
     Operation("get", "/api/windows/{row}/audio.wav", "the recording's samples", "audio/wav",
               query={"context": {"type": "number", "minimum": 0, "maximum": 99}},
               path_values=ROW, refusals=(404, 422)),
+    Operation("get", "/api/windows/{row}/attention", "what the network looks at", path_values=ROW),
 )  # fmt: skip
 
 

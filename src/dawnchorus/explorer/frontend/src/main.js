@@ -286,7 +286,7 @@ const start = guarded(async () => {
   map.setBounds(space.bounds, space.windows);
   points.onBlock = (block) => { paint(block); map.setBlocks(points.blocks); showDetail(); };
   points.onDrop = () => map.setBlocks(points.blocks);
-  points.onDone = showDetail;
+  points.onDone = () => { showDetail(); requestAnimationFrame(() => setTimeout(() => { document.body.dataset.settled = "true"; })); };
   legend.onColour = legend.onFilter = guarded(async () => {
     repaint();
     await legend.draw();
@@ -304,7 +304,8 @@ const start = guarded(async () => {
   await points.first();
   labels.onChange = recolour;
   map.onView(map.view());
-  document.body.dataset.first = String(Math.round(performance.now()));
+  // After the next frame the first points are on the screen.
+  requestAnimationFrame(() => setTimeout(() => { document.body.dataset.pictured = "true"; }));
   await labels.read();
   await labels.complete();
   $("facts").textContent = `${space.experiment}: ${count(space.windows)} windows, ${space.recorders.length} recorders, ${space.clusters} clusters`;

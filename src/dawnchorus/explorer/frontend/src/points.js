@@ -15,7 +15,7 @@ export class Points {
     Object.assign(this, { space, budget, blocks: [], onBlock: () => {}, onDrop: () => {}, onDone: () => {} });
     this.have = space.levels.map((counts) => new Uint8Array(counts.length));
     this.turn = 0;
-    this.working = false;
+    this.working = this.begun = false;
     this.wanted = null;
   }
 
@@ -44,7 +44,10 @@ export class Points {
     this.onBlock(block);
   }
 
-  first() { return this.fetchBlock(0, null); }
+  async first() {
+    await this.fetchBlock(0, null);
+    this.begun = true;
+  }
 
   // Cells of the grid that a part of the map touches.
   cellsIn({ left, right, low, high }) {
@@ -70,6 +73,7 @@ export class Points {
 
   // Fetch what is missing for a part of the map; a later call takes the place of an earlier one.
   async show(view) {
+    if (!this.begun) return;   // the first level comes first
     this.wanted = view;
     if (this.working) return;
     this.working = true;
