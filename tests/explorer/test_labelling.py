@@ -68,7 +68,10 @@ def test_a_window_named_by_itself_keeps_its_name_under_a_later_region(book: Labe
     assert labels(book) == expected
     cleared = book.label(windows(book, 4), None, "ada")
     assert labels(book) == {at: name for at, name in expected.items() if at != 4}
-    assert [(one.id, other.id, count) for one, other, count in book.overlaps()] == [(1, 2, 2), (3, 2, 1)]
+    assert [(one.id, other.id, count) for one, other, count in book.overlaps()] == [
+        (1, 2, 2),
+        (3, 2, 1),
+    ]
     book.undo(cleared.id, "ada")
     assert labels(book) == expected
     again = LabelBook(Journal(book.journal.path), book.space)
@@ -287,7 +290,10 @@ def test_classifier(season: Season) -> None:
 
     # What is to be heard next was not named; apply says the same of the same windows.
     unsure = next_windows(season.results, book, None)
-    assert set(unsure["row"]) == {row(r, w) for r in (0, 1, 2) for w in (2, 5, 8)} - {row(2, 2), row(2, 5)}
+    assert set(unsure["row"]) == {row(r, w) for r in (0, 1, 2) for w in (2, 5, 8)} - {
+        row(2, 2),
+        row(2, 5),
+    }
     assert unsure["margin"].is_sorted()
     likely = next_windows(season.results, book, "rain")
     assert likely["probability"].is_sorted(descending=True)
@@ -295,7 +301,9 @@ def test_classifier(season: Season) -> None:
     assert said["windows"] == sum(said["labels"].values()) == 30
     written = pl.concat(
         pl.read_parquet(path)
-        for path in sorted(ClassifierPaths.of(season.results, EXPERIMENT).predictions.glob("*/*.parquet"))
+        for path in sorted(
+            ClassifierPaths.of(season.results, EXPERIMENT).predictions.glob("*/*.parquet")
+        )
     )
     model = Classifier.read(folder)
     expected = model.probabilities(vectors)

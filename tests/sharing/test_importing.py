@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from explorer.conftest import DATE, EXPERIMENT, RECORDINGS, Season, row
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -23,6 +22,7 @@ from dawnchorus.recordings.table import read_recordings, write_recordings
 from dawnchorus.results import Results
 from dawnchorus.sharing.importing import import_labels
 from dawnchorus.sharing.tables import export_tables
+from explorer.conftest import DATE, EXPERIMENT, RECORDINGS, Season, row
 
 KEPT = {
     "parquet": ["label", "who", "when"],
@@ -62,13 +62,17 @@ def name_windows(book: LabelBook, names: list[str | None], who: list[str]) -> No
 
 
 LABELS = st.one_of(
-    st.sampled_from(["House Wren", "Troglodytes aedon", "house wren", "noise: rain", "50 % a|b", "-", "\\"]),
+    st.sampled_from(
+        ["House Wren", "Troglodytes aedon", "house wren", "noise: rain", "50 % a|b", "-", "\\"]
+    ),
     st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20),
 )
 
 
 @settings(
-    max_examples=2, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    max_examples=2,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
@@ -95,7 +99,9 @@ def test_import_of_an_export_is_what_was_exported(shared: Season, tmp_path_facto
         assert (twice["windows"], twice["entries"]) == (0, 0)
 
 
-def test_somebody_elses_selections_find_the_windows_they_cover(season: Season, tmp_path: Path) -> None:
+def test_somebody_elses_selections_find_the_windows_they_cover(
+    season: Season, tmp_path: Path
+) -> None:
     name = RECORDINGS[2][0]
     path = tmp_path / "20210524_230000.selections.txt"
     write_selections(
@@ -104,7 +110,9 @@ def test_somebody_elses_selections_find_the_windows_they_cover(season: Season, t
             Selection(3.2, 4.0, 1000, 2000, {"Species": "wren"}),  # a song inside window 1
             Selection(8.0, 13.4, 1000, 2000, {"Species": "owl"}),  # all of 3, not half of 2 and 4
             Selection(17.9, 24.0, 1000, 2000, {"Species": "rain"}),  # 6 and 7; 0.1 s of 5
-            Selection(21.5, 22.0, 1000, 2000, {"Species": "lark"}),  # inside 7, which rain has more of
+            Selection(
+                21.5, 22.0, 1000, 2000, {"Species": "lark"}
+            ),  # inside 7, which rain has more of
             Selection(27.0, 30.0, 1000, 2000, {"Species": ""}),
             Selection(99.0, 100.0, 1000, 2000, {"Species": "wren"}),
         ],
