@@ -61,11 +61,41 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "probe": pl.String,
         "split": pl.String,
         "group": pl.String,
+        "shots": pl.Int64,
         **_FIGURE,
+        "shuffled": pl.Float64,
         "windows": pl.Int64,
         "classes": pl.Int64,
         "groups": pl.Int64,
         "folds": pl.Int64,
+        "note": pl.String,
+    },
+    "confusion": {
+        **_CLUSTERED,
+        "cluster": pl.Int64,
+        "species": pl.String,
+        "windows": pl.Int64,
+        "note": pl.String,
+    },
+    "calibration": {
+        "labels": pl.String,
+        "confidence_low": pl.Float64,
+        "confidence_high": pl.Float64,
+        "detections": pl.Int64,
+        "mean_confidence": pl.Float64,
+        "correct_share": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "note": pl.String,
+    },
+    "cost": {
+        **_SPACE,
+        "parameters": pl.Int64,
+        "device": pl.String,
+        "training_hours": pl.Float64,
+        "gpu_hours": pl.Float64,
+        "training_windows": pl.Int64,
+        "windows_per_second": pl.Float64,
         "note": pl.String,
     },
     "attention": {
@@ -87,7 +117,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
     },
 }
 """Columns of each table. ``low`` and ``high`` bound the 95 % interval over groups; ``shuffled`` is
-the same figure with shuffled labels; ``unlabelled`` says whether windows without a label are a
+the same figure with shuffled labels (null where it was not computed); ``shots`` how many windows
+per class a probe was trained on (null: all); ``unlabelled`` says whether windows without a label are a
 class of their own (``class``) or left out (``left out``); ``clustering`` whether clusters are the
 season's (``assigned``) or k-means on these very windows (``fitted``)."""
 
