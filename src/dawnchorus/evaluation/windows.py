@@ -11,7 +11,7 @@ group never stand on both sides of a split.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ class Windows:
         Hour of the local day, -1 where the recording's offset from UTC is not known.
     total : int
         Windows of all these days together.
+    named_groups : dict of str to object array (n,)
+        Groups besides those that recorders and days are, as a labelled set has them.
     """
 
     days: list[RecorderDay]
@@ -70,6 +72,7 @@ class Windows:
     end_s: NDArray[np.float64]
     hour: NDArray[np.int64]
     total: int
+    named_groups: dict[str, NDArray[np.object_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -84,8 +87,11 @@ class Windows:
 
         Parameters
         ----------
-        kind : {"recording", "recorder_day", "recorder"}
+        kind : str
+            ``recording``, ``recorder_day``, ``recorder`` or one of ``named_groups``.
         """
+        if kind in self.named_groups:
+            return self.named_groups[kind]
         if kind == "recording":
             return self.recording
         if kind == "recorder":
