@@ -266,14 +266,38 @@ class BirdNet(Section):
     min_confidence: Annotated[float, Field(ge=0.01, le=0.99)] = 0.1
     sensitivity: Annotated[float, Field(ge=0.5, le=1.5)] = 1.0
     """As in BirdNET: 1.0 is neutral, more finds more."""
+    overlap: Annotated[float, Field(ge=0, le=2.9)] = 0.0
+    """What a window of 3 s has in common with the next one, in seconds, as in BirdNET."""
+    least_seconds: Annotated[float, Field(ge=0.5, le=3)] = 3.0
+    """Seconds of sound that a recording's last window must hold; the rest of it is silence. 3: whole windows
+    only; BirdNET takes 1.5."""
     top: Positive = 5
     """Most detections kept per window."""
     use_place: bool = False
     """Keep only species that BirdNET expects at the deployment's place and week."""
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    """Degrees north: with ``longitude``, the place of recordings whose deployment has none."""
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    """Degrees east."""
+    week: Annotated[int, Field(ge=-1, le=48)] | None = None
+    """BirdNET's week of the year (four to a month), for every recording; -1: the whole year; null: that of
+    the recording's date."""
     batch_size: Positive = 4
     """Windows per run of the model; the result does not depend on it, the speed hardly does."""
     embeddings: bool = True
     """Keep BirdNET's own embeddings: a baseline of the evaluation."""
+
+    @model_validator(mode="after")
+    def _placed(self) -> BirdNet:
+        if (self.latitude is None) != (self.longitude is None):
+            missing = "latitude" if self.latitude is None else "longitude"
+            raise ValueError(f"{missing}: is needed beside the other")
+        if self.week == 0:
+            raise ValueError("week: must be 1 to 48, or -1 for the whole year")
+        for key in ("latitude", "week"):
+            if getattr(self, key) is not None and not self.use_place:
+                raise ValueError(f"{key}: is heeded only with use_place: true")
+        return self
 
 
 class Settings(Section):
