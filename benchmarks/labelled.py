@@ -201,7 +201,7 @@ def of_boxes(results: Results, name: str, figures: dict[str, Any]) -> Iterator[s
         if not rows.height:
             continue
         yield ""
-        yield f"{name}, {metric}: {rows['windows'].max():,} windows or songs"
+        yield f"{name}, {metric}: {rows['windows'][0]:,} windows or songs"
         for row in rows.sort("experiment", "map").iter_rows(named=True):
             value = told(row["value"], row["low"], row["high"])
             yield f"{row['experiment']:<10} {row['map']:<12} {value} by chance {told(row['chance']).strip()}"

@@ -8,22 +8,6 @@ ANY_SET = labelled_results(RESULTS, "{labelled}")
 if SETS:
     FILES_OF_SETS = {name: set_fingerprint(SETTINGS, name) for name in SETS}
 
-    def settings_on_set(*sections, experiments=()):
-        """As settings_of, for a rule with the wildcard ``labelled``: and the set itself, but where it lies."""
-        shared = json.loads(settings_of(*sections, experiments=experiments))
-        texts = {
-            name: as_json(
-                {
-                    **shared,
-                    "labelled_sets": {
-                        name: one.model_dump(mode="json", exclude=set(LOCATIONS))
-                    },
-                }
-            )
-            for name, one in SETTINGS.labelled_sets.items()
-        }
-        return lambda wildcards: texts[wildcards.labelled]
-
     wildcard_constraints:
         labelled="|".join(map(re.escape, SETS)),
 

@@ -156,6 +156,23 @@ def settings_of_experiment(*sections, without=()):
     return lambda wildcards: texts[wildcards.experiment]
 
 
+def settings_on_set(*sections, experiments=()):
+    """As :func:`settings_of`, for a rule with the wildcard ``labelled``: and the set, but where it lies."""
+    shared = json.loads(settings_of(*sections, experiments=experiments))
+    texts = {
+        name: as_json(
+            {
+                **shared,
+                "labelled_sets": {
+                    name: one.model_dump(mode="json", exclude=set(LOCATIONS))
+                },
+            }
+        )
+        for name, one in SETTINGS.labelled_sets.items()
+    }
+    return lambda wildcards: texts[wildcards.labelled]
+
+
 def embedded_as(wildcards):
     """What decides an experiment's vectors beside its model, for steps whose inputs are ancient."""
     tokens = SETTINGS.experiments[wildcards.experiment].embedding

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 import polars as pl
 import xxhash
 
+from dawnchorus.birdnet.model import WINDOW_SECONDS
 from dawnchorus.config import LabelledSet, Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.evaluation.label_files import label_files, read_labels_of
@@ -24,6 +25,9 @@ from dawnchorus.recordings.table import Recording
 from dawnchorus.recordings.undated import files_fingerprint, sound_files
 from dawnchorus.results import fingerprint
 
+MOST_OVERLAP = 2.9
+"""Seconds that two of BirdNET's windows have in common at most."""
+NO_PLACE = {"use_place": False, "latitude": None, "longitude": None, "week": None}
 NAMED = 3
 """So many of what does not fit are named."""
 BOXES = {
@@ -87,16 +91,16 @@ def settings_of_set(settings: Settings, name: str) -> Settings:
     overlap, spectrogram = wanted.overlap_seconds, settings.spectrogram
     if overlap is not None:
         spectrogram = spectrogram.model_copy(update={"overlap_seconds": overlap})
+    # So that BirdNET's windows begin where ours do.
+    step = spectrogram.window_seconds - spectrogram.overlap_seconds
+    alike = min(max(0.0, WINDOW_SECONDS - step), MOST_OVERLAP)
     return settings.model_copy(
         update={
             "audio": settings.audio.model_copy(update={"root": wanted.audio, "deployments": None}),
             "spectrogram": spectrogram,
             "indices": settings.indices.model_copy(update={"enabled": False}),
             "birdnet": settings.birdnet.model_copy(
-                update={
-                    "use_place": False,
-                    "embeddings": True,
-                }
+                update={"embeddings": True, "overlap": alike, **NO_PLACE}
             ),
         }
     )
