@@ -125,7 +125,7 @@ def workflow(work: Path) -> float:
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")),
         *("--profile", str(REPOSITORY / "profiles" / "local"), "--configfile", "config.yaml"),
-        *("--cores", "2", "--quiet", "progress", "comparison_figures"),
+        *("comparison_figures", "--cores", "2", "--quiet", "progress"),
     ]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}

@@ -157,7 +157,7 @@ def settings_of_experiment(*sections, without=()):
 
 
 def settings_on_set(*sections, experiments=()):
-    """As :func:`settings_of`, for a rule with the wildcard ``labelled``: and the set, but where it lies."""
+    """As :func:`settings_of`, by the wildcard ``labelled``; the set is among them, but not where it lies."""
     shared = json.loads(settings_of(*sections, experiments=experiments))
     texts = {
         name: as_json(

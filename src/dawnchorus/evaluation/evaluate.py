@@ -60,9 +60,9 @@ def evaluate(
     days : sequence of RecorderDay
         Recorder-days to draw windows from.
     device : str
-        For the untrained networks: ``auto``, ``cpu`` or ``cuda``.
+        For networks: ``auto``, ``cpu`` or ``cuda``.
     workers : int, optional
-        Folds of a probe at the same time (default: the cores there are). No figure depends on it.
+        Probes at the same time (default: the cores there are). No figure depends on it.
 
     Returns
     -------
@@ -93,9 +93,10 @@ def evaluate(
         [],
         {name: [] for name in table_of.COLUMNS},
         workers or len(os.sched_getaffinity(0)),
+        device,
     )
     fill_coverage(bench, days, left_out, missing)
-    measure(bench, present, missing, link, boxes, device=device)
+    measure(bench, present, missing, link, boxes)
     return _finish(bench, usable, left_out, missing)
 
 

@@ -182,14 +182,14 @@ def evaluate_set(
         annotation_labels(own, windows, boxes),
     ]
     tables: dict[str, list[Row]] = {table: [] for table in table_of.COLUMNS}
-    bench = Bench(own, paths, windows, labels, [], tables, count)
+    bench = Bench(own, paths, windows, labels, [], tables, count, device)
     tables["coverage"] += [*one.files.notes, *notes]
     fill_coverage_of_set(bench, recordings)
     chosen = _looked_at(windows, boxes, settings.labelled_set(name).attention_windows, own)
     for experiment in present:
         if chosen.height:
             attend_windows(own, paths, experiment, chosen, device)
-    measure(bench, present, missing, link, boxes, device=device)
+    measure(bench, present, missing, link, boxes)
     for note in bench.tables["coverage"]:
         if note["what"] in ("files", "labels", "boxes", "file left out") and note.get("note"):
             say(f"{name}: {note['what']} {note['name']}: {note['note']}")

@@ -14,7 +14,8 @@ from dawnchorus.evaluation import spaces as space_of
 from dawnchorus.evaluation.agreement_table import fill_agreement
 from dawnchorus.evaluation.attention import attention_figures
 from dawnchorus.evaluation.bench import Bench
-from dawnchorus.evaluation.labels import BirdNetLink
+from dawnchorus.evaluation.calibration_table import fill_calibration
+from dawnchorus.evaluation.labels import BirdNetLink, detections_of
 from dawnchorus.evaluation.probe_table import fill_probes
 from dawnchorus.evaluation.spaces import EXPERIMENT
 from dawnchorus.evaluation.tables import figure, number
@@ -26,8 +27,6 @@ def measure(
     missing: Mapping[str, str],
     link: BirdNetLink,
     boxes: pl.DataFrame | None,
-    *,
-    device: str = "auto",
 ) -> None:
     """Fill the bench's spaces and tables.
 
@@ -42,15 +41,14 @@ def measure(
         Which of BirdNET's windows speaks for which of the bench's.
     boxes : DataFrame or None
         A person's annotations, from :func:`~dawnchorus.evaluation.labels.read_boxes`.
-    device : str
-        For the untrained networks.
     """
     settings, results, windows = bench.settings, bench.results, bench.windows
+    fill_calibration(bench, detections_of(results, windows, link))
     if len(windows):
         bench.spaces += [space_of.experiment_space(results, name, windows) for name in present]
         bench.spaces += space_of.image_spaces(settings, results, windows)
         bench.spaces += space_of.untrained_spaces(
-            settings, results, windows, present, device=device, workers=bench.workers
+            settings, results, windows, present, device=bench.device, workers=bench.workers
         )
         ceiling = space_of.birdnet_space(results, windows, link)
         if ceiling is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from dawnchorus.config import Settings
 from dawnchorus.parquet import scan_parquet
-from dawnchorus.results import SET_ASIDE, RecorderDay, Results, read_receipt
+from dawnchorus.results import SET_ASIDE, UNDATED, RecorderDay, Results, read_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
 from dawnchorus.vectors import VectorStore
 
@@ -78,9 +78,19 @@ class Windows:
         return len(self.row)
 
     @property
+    def is_dated(self) -> bool:
+        """False of a labelled set, whose clips have neither recorder nor date."""
+        return all(day.date != UNDATED for day in self.days)
+
+    @property
     def recorder(self) -> NDArray[np.object_]:
         """Recorder of each window."""
         return np.array([day.recorder for day in self.days], dtype=object)[self.day]
+
+    def local_dates(self, form: str) -> NDArray[np.object_]:
+        """Return the local date of each window's recorder-day in a form of ``strftime``."""
+        written = [date.fromisoformat(day.date).strftime(form) for day in self.days]
+        return np.array(written, dtype=object)[self.day]
 
     def group(self, kind: str) -> NDArray[np.object_]:
         """Return each window's group.
