@@ -124,6 +124,7 @@ rule experiment_figures:
 rule comparison_figures:
     input:
         EVALUATION_RECEIPT,
+        LABELLED,
     output:
         agreement=report(
             RESULTS.comparison("agreement.png"),
