@@ -5,6 +5,8 @@ In: a matplotlib figure. Out: a PNG, published whole; the same data give the sam
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +18,17 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 from dawnchorus.results import publishing
 
 INK = "#22303a"
 FAINT = "#c3cbd1"
 PAPER = "#fcfbf8"
+SOFT = "#5c6a73"
 ACCENT = "#c8553d"
+ACCENT_TEXT = "#a8402b"
+"""Dark enough to read (contrast of 5.9 on :data:`PAPER`)."""
 SPECTROGRAM = "magma"
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart, then lighter kin.
@@ -66,6 +72,13 @@ def drawing(path: Path, width: float, height: float, dpi: float = 130) -> Iterat
                 figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
         finally:
             plt.close(figure)
+
+
+def data_address(image: Image.Image, kind: str, **options: Any) -> str:
+    """Return a picture as an address that holds it: a page that has it needs no other file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind.upper(), **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def say_only(path: Path, sentence: str) -> None:
