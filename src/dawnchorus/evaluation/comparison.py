@@ -198,7 +198,7 @@ def compare(
             rows = _agreement(agreement, measure, confidence)
         else:
             goal = {TRUTH: "species", BIRDNET: target}.get(measure.about, measure.about)
-            of_target = probes.filter(pl.col("target") == goal)
+            of_target = probes.filter(pl.col("target") == pl.lit(goal, pl.String))
             guess = of_target.filter(pl.col("probe") == "majority")["value"].drop_nulls()
             rows = _probed(of_target, measure, group, guess[0] if len(guess) else None)
         found[measure] = rows

@@ -87,7 +87,7 @@ def _nearest(rows: pl.DataFrame, confidence: float | None) -> pl.Expr:
     known = rows.filter(pl.col("labels") == "birdnet")["confidence"].drop_nulls().unique()
     if confidence not in known.to_list() and len(known):
         confidence = float(known.sort()[0])
-    return pl.col("confidence") == confidence
+    return pl.col("confidence") == pl.lit(confidence, pl.Float64)
 
 
 def _species(rows: pl.DataFrame) -> list[str]:
