@@ -26,6 +26,7 @@ from dawnchorus.evaluation import tables as table_of
 from dawnchorus.evaluation.agreement_table import fill_agreement
 from dawnchorus.evaluation.attention import attention_figures
 from dawnchorus.evaluation.bench import Bench
+from dawnchorus.evaluation.cost import cost_rows
 from dawnchorus.evaluation.coverage_table import fill_coverage, lost_windows
 from dawnchorus.evaluation.labels import (
     annotation_labels,
@@ -122,6 +123,7 @@ def evaluate(
         bench.tables["agreement"].append({"space": name, "kind": EXPERIMENT, "note": reason})
         bench.tables["probes"].append({"space": name, "kind": EXPERIMENT, "note": reason})
         bench.tables["attention"].append({"experiment": name, "note": reason})
+    bench.tables["cost"] += cost_rows(results, days, bench.spaces, missing)
     return _finish(bench, usable, left_out, missing)
 
 
@@ -172,6 +174,8 @@ def _finish(
         )
     table_of.write_tsv(folder / "lost.tsv", lost)
     counts = table_of.write_tables(folder, bench.tables)
+    # What a machine took is no content: the same spaces have the same fingerprint wherever they were made.
+    measured = {name: rows for name, rows in bench.tables.items() if name != "cost"}
     parameters = settings.evaluation.model_dump(mode="json", exclude={"annotations"})
     receipt = {
         "verdict": SET_ASIDE if not len(bench.windows) else PARTIAL if missing or left_out else OK,
@@ -187,7 +191,7 @@ def _finish(
         "tables": counts,
         "parameters": parameters,
         "clustering": settings.clustering.model_dump(mode="json"),
-        "fingerprint": fingerprint([_inputs(bench, usable, missing), parameters, bench.tables]),
+        "fingerprint": fingerprint([_inputs(bench, usable, missing), parameters, measured]),
         "version": __version__,
     }
     write_receipt(folder / "evaluation.json", receipt)
