@@ -75,7 +75,7 @@ def test_the_page_is_one_small_file_without_a_network(compared):
     page = results.comparison_page.read_text()
     assert len(page) < 3_000_000
     assert "http://" not in page and "https://" not in page and "<script" not in page
-    assert page.count("data:image/webp;base64,") == 6 + 5
+    assert page.count("data:image/png;base64,") == 6 + 1
     assert "CC BY-NC-SA 4.0" in page
 
 

@@ -1,14 +1,14 @@
 """Curves across spaces: few labels, coverage, cost; and how a space's line looks.
 
 In: the tables of an evaluation. Out: PNG files, one per question; where there is nothing to
-draw, the picture says why. Experiments are in colour, what learns nothing in grey and dashed, what learned from labels in
+draw, the picture says why, and so does what the function returns. Experiments are in colour, what learns nothing in grey and dashed, what learned from labels in
 ink; every line also has its name beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +25,18 @@ from dawnchorus.report.style import (
     COLOURS,
     FAINT,
     INK,
+    Margins,
     drawing,
     say_only,
+    settle,
 )
 
 SOLID = "-"
 GREYS = ("#6b747a", "#8a9298")
 DASHES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
 MARKERS = "osD^vPX*"
+NAMED = Margins(left=0.75, right=2.05)
+"""Room for the names at the ends of lines."""
 LABEL_GAP = 0.052
 """Least distance of two names at the ends of lines, of the height of the panel."""
 
@@ -119,7 +123,7 @@ def about_birds(target: str, truth: str | None) -> str:
     return f"{truth or 'labels'}: {target}"
 
 
-def draw_few_shots(tables: Tables, comparison: Comparison, path: Path) -> None:
+def draw_few_shots(tables: Tables, comparison: Comparison, path: Path) -> str | None:
     """Draw balanced accuracy over labelled windows per class, a panel per probe and kind of label."""
     rows = tables["probes"].filter(
         pl.col("shots").is_not_null()
@@ -128,12 +132,12 @@ def draw_few_shots(tables: Tables, comparison: Comparison, path: Path) -> None:
     )
     panels = list(rows.select("target", "probe").unique(maintain_order=True).iter_rows())
     if not panels:
-        say_only(path, "no few-shot curves: no window has a label, or none were asked for")
-        return
+        return say_only(path, "no few-shot curves: no window has a label, or no curves were asked for")
     look = looks((space.name, space.kind) for space in comparison.spaces)
     lines = -(-len(panels) // 2)
-    with drawing(path, 10.6, 3.9 * lines) as figure:
+    with drawing(path, 11, 3.9 * lines, settled=True) as figure:
         grid = figure.subplots(lines, 2, squeeze=False)
+        settle(figure, lines, 2, NAMED)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, (target, probe) in zip(grid.flat, panels, strict=False):
@@ -163,9 +167,10 @@ def draw_few_shots(tables: Tables, comparison: Comparison, path: Path) -> None:
             axes.set_ylabel("balanced accuracy")
             axes.set_title(f"{about_birds(target, comparison.truth)} ({probe})", fontsize=10)
             name_ends(axes, ends, max(counts), look)
+    return None
 
 
-def draw_coverage(tables: Tables, comparison: Comparison, path: Path) -> None:
+def draw_coverage(tables: Tables, comparison: Comparison, path: Path) -> str | None:
     """Draw how clusters agree with BirdNET's labels over how many windows have one, confidence by confidence."""
     rows = tables["agreement"].filter(
         (pl.col("labels") == "birdnet")
@@ -176,11 +181,13 @@ def draw_coverage(tables: Tables, comparison: Comparison, path: Path) -> None:
         & pl.col("coverage").is_not_null()
     )
     if not rows.height:
-        say_only(path, "BirdNET finds nothing at any confidence: there is no coverage to draw")
-        return
+        return say_only(
+            path, "BirdNET finds nothing at any confidence: there is no coverage to draw"
+        )
     look = looks((space.name, space.kind) for space in comparison.spaces)
-    with drawing(path, 8.6, 4.2) as figure:
+    with drawing(path, 9.2, 4.4, settled=True) as figure:
         axes = figure.subplots()
+        settle(figure, 1, 1, replace(NAMED, top=0.6))
         ends = {}
         for name, style in look.items():
             curve = rows.filter(pl.col("space") == name).sort("coverage")
@@ -200,9 +207,10 @@ def draw_coverage(tables: Tables, comparison: Comparison, path: Path) -> None:
         axes.set_xlabel("coverage: share of the windows that then have a label, %")
         axes.set_ylabel("agreement of clusters\nwith the labels (AMI)")
         name_ends(axes, ends, axes.get_xlim()[1] / 1.05, look)
+    return None
 
 
-def draw_cost(comparison: Comparison, measure: Measure | None, path: Path) -> None:
+def draw_cost(comparison: Comparison, measure: Measure | None, path: Path) -> str | None:
     """Draw a figure of each experiment over the hours it was trained, beside what needs no training."""
     costs = [space.cost for space in comparison.spaces if space.cost.get("training_hours")]
     kind = "gpu_hours" if all(cost.get("gpu_hours") for cost in costs) else "training_hours"
@@ -213,11 +221,13 @@ def draw_cost(comparison: Comparison, measure: Measure | None, path: Path) -> No
     ]
     most = max((hours for _, _, hours in points), default=0.0)
     if measure is None or not most:
-        say_only(path, "no experiment has both a figure and hours of training: nothing to weigh")
-        return
+        return say_only(
+            path, "no experiment has both a figure and hours of training: nothing to weigh"
+        )
     look = looks((space.name, space.kind) for space in comparison.spaces)
-    with drawing(path, 8.6, 4.2) as figure:
+    with drawing(path, 9.2, 4.2, settled=True) as figure:
         axes = figure.subplots()
+        settle(figure, 1, 1, replace(NAMED, top=0.15))
         ends = {}
         for name, one, hours in points:
             style, value = look[name], float(one.value or 0.0)
@@ -238,3 +248,4 @@ def draw_cost(comparison: Comparison, measure: Measure | None, path: Path) -> No
         agreement = measure.how == AGREEMENT
         axes.set_ylabel("agreement (AMI)" if agreement else "balanced accuracy\n(species)")
         name_ends(axes, ends, 1.3 * most, look)
+    return None

@@ -1,6 +1,7 @@
 """Labels beside clusters and beside one another: confusion of clusters and species, calibration of BirdNET.
 
-In: the tables of an evaluation. Out: PNG files; where there is nothing to draw, the picture says why.
+In: the tables of an evaluation. Out: PNG files; where there is nothing to draw, the picture says why, and so does
+what the function returns (else None).
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import polars as pl
 from dawnchorus.evaluation.comparison import Comparison, Tables
 from dawnchorus.evaluation.spaces import EXPERIMENT
 from dawnchorus.report.comparison_figures import MARKERS
-from dawnchorus.report.style import COLOURS, FAINT, INK, SOFT, drawing, say_only
+from dawnchorus.report.style import COLOURS, FAINT, INK, SOFT, Margins, drawing, say_only, settle
 
 MOST_SPECIES, MOST_CLUSTERS, MOST_MATRICES = 12, 30, 4
 NONE = "none"
+SCALE = 0.75
+"""Inches for the scale of colours."""
 
 
-def draw_confusion(tables: Tables, comparison: Comparison, path: Path) -> None:
+def draw_confusion(tables: Tables, comparison: Comparison, path: Path) -> str | None:
     """Draw which species each cluster holds: a row of panels per experiment, a panel per kind of label."""
     rows = tables["confusion"].filter(
         pl.col("windows").is_not_null() & pl.col("cluster").is_not_null()
@@ -34,8 +37,7 @@ def draw_confusion(tables: Tables, comparison: Comparison, path: Path) -> None:
         if space.kind == EXPERIMENT and space.name in set(wanted["space"])
     ][:MOST_MATRICES]
     if not spaces:
-        say_only(path, "no window of a cluster has a label: there is no confusion to draw")
-        return
+        return say_only(path, "no window of a cluster has a label: there is no confusion to draw")
     columns = _species(wanted.filter(pl.col("space").is_in(spaces)))
     matrices = {
         (space, source): _matrix(
@@ -44,14 +46,13 @@ def draw_confusion(tables: Tables, comparison: Comparison, path: Path) -> None:
         for space in spaces
         for source in sources
     }
-    tall = [
-        max(matrices[space, source][0].shape[0] for source in sources) * 0.155 + 1.55
-        for space in spaces
-    ]
-    with drawing(path, 5.3 * len(sources), sum(tall)) as figure:
-        grid = figure.subplots(
-            len(spaces), len(sources), squeeze=False, gridspec_kw={"height_ratios": tall}
-        )
+    most = max(len(clusters) for _, clusters in matrices.values())
+    # Slanted names below the panels need as much room as the longest has letters.
+    margins = Margins(bottom=0.25 + 0.042 * max(map(len, columns)), left=0.75)
+    tall = margins.top + margins.bottom + max(1.0, 0.155 * most)
+    with drawing(path, 5.5 * len(sources), tall * len(spaces) + SCALE, settled=True) as figure:
+        grid = figure.subplots(len(spaces), len(sources), squeeze=False)
+        settle(figure, len(spaces), len(sources), margins, SCALE)
         for line, space in zip(grid, spaces, strict=True):
             for axes, source in zip(line, sources, strict=True):
                 share, clusters = matrices[space, source]
@@ -76,10 +77,12 @@ def draw_confusion(tables: Tables, comparison: Comparison, path: Path) -> None:
                 if source == "birdnet":
                     told = f"BirdNET from {comparison.confidence or 0:g} on"
                 axes.set_title(f"{space}: {told}", fontsize=10)
+        height = figure.get_size_inches()[1]
         figure.colorbar(
-            shown, ax=list(grid.flat), location="bottom", fraction=0.02, aspect=50, pad=0.01,
+            shown, cax=figure.add_axes((0.25, 0.5 / height, 0.5, 0.12 / height)), orientation="horizontal",
             label="share of a cluster's labelled windows (numbers: %, from 10 on)",
         )  # fmt: skip
+    return None
 
 
 def _nearest(rows: pl.DataFrame, confidence: float | None) -> pl.Expr:
@@ -124,7 +127,7 @@ def _matrix(rows: pl.DataFrame, columns: list[str]) -> tuple[np.ndarray, list[in
     return share[order], [clusters[row] for row in order]
 
 
-def draw_calibration(tables: Tables, path: Path) -> None:
+def draw_calibration(tables: Tables, path: Path) -> str | None:
     """Draw which share of BirdNET's detections is right, over its confidence."""
     rows = tables["calibration"].filter(
         pl.col("correct_share").is_not_null() & pl.col("mean_confidence").is_not_null()
@@ -132,10 +135,10 @@ def draw_calibration(tables: Tables, path: Path) -> None:
     if not rows.height:
         notes = tables["calibration"]["note"].drop_nulls()
         reason = notes[0] if len(notes) else "no detection in an annotated recording"
-        say_only(path, f"no calibration: {reason}")
-        return
-    with drawing(path, 6.4, 4.4) as figure:
+        return say_only(path, f"no calibration: {reason}")
+    with drawing(path, 6.8, 4.6, settled=True) as figure:
         axes = figure.subplots()
+        settle(figure, 1, 1, Margins(top=0.15))
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1.2)
         axes.annotate(
             "right as often as it says", (0.3, 0.3), xytext=(6, -8), textcoords="offset points",
@@ -160,3 +163,4 @@ def draw_calibration(tables: Tables, path: Path) -> None:
         axes.set_xlabel("BirdNET's confidence, mean of the detections in a bin")
         axes.set_ylabel("share of them that an annotation confirms")
         axes.legend(loc="lower right")
+    return None

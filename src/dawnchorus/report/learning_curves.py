@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dawnchorus.report.comparison_figures import looks, name_ends
-from dawnchorus.report.style import ACCENT, ACCENT_TEXT, drawing, say_only
+from dawnchorus.report.comparison_figures import NAMED, looks, name_ends
+from dawnchorus.report.style import ACCENT, ACCENT_TEXT, drawing, say_only, settle
 from dawnchorus.report.training import Log, curve
 
 NEIGHBOURS = ("species", "recorder")
 
 
-def draw_learning(logs: Mapping[str, Log], methods: Mapping[str, str], path: Path) -> None:
+def draw_learning(logs: Mapping[str, Log], methods: Mapping[str, str], path: Path) -> str | None:
     """Draw the curves.
 
     Parameters
@@ -31,8 +31,7 @@ def draw_learning(logs: Mapping[str, Log], methods: Mapping[str, str], path: Pat
     """
     logs = {name: log for name, log in logs.items() if log}
     if not logs:
-        say_only(path, "no experiment has a history of training: there are no curves")
-        return
+        return say_only(path, "no experiment has a history of training: there are no curves")
     look = looks((name, "experiment") for name in methods)
     panels = [
         (f"loss ({method})", "loss", [name for name in logs if methods[name] == method])
@@ -49,8 +48,9 @@ def draw_learning(logs: Mapping[str, Log], methods: Mapping[str, str], path: Pat
         )
     ]
     lines = -(-len(panels) // 2)
-    with drawing(path, 10.6, 3.0 * lines) as figure:
+    with drawing(path, 11, 3.0 * lines, settled=True) as figure:
         grid = figure.subplots(lines, 2, squeeze=False)
+        settle(figure, lines, 2, NAMED)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, (title, key, names) in zip(grid.flat, panels, strict=False):
@@ -78,3 +78,4 @@ def draw_learning(logs: Mapping[str, Log], methods: Mapping[str, str], path: Pat
             name_ends(
                 axes, {name: end[1] for name, end in ends.items() if end is not None}, last, look
             )
+    return None

@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,16 @@ RC: dict[Any, Any] = {
 
 
 @contextmanager
-def drawing(path: Path, width: float, height: float, dpi: float = 130) -> Iterator[Figure]:
-    """Yield a figure of ``width`` x ``height`` inches and publish it as PNG at ``path``."""
+def drawing(
+    path: Path, width: float, height: float, dpi: float = 130, settled: bool = False
+) -> Iterator[Figure]:
+    """Yield a figure of ``width`` x ``height`` inches and publish it as PNG at ``path``.
+
+    The axes find their room by themselves, or are ``settled`` (:func:`settle`), which is much faster where there is
+    much to write.
+    """
     with plt.rc_context(RC):
-        figure = plt.figure(figsize=(width, height), layout="constrained")
+        figure = plt.figure(figsize=(width, height), layout=None if settled else "constrained")
         try:
             yield figure
             with publishing(path) as partial:
@@ -74,6 +81,31 @@ def drawing(path: Path, width: float, height: float, dpi: float = 130) -> Iterat
             plt.close(figure)
 
 
+@dataclass(frozen=True)
+class Margins:
+    """Room around each panel, in inches."""
+
+    left: float = 0.7
+    right: float = 0.2
+    bottom: float = 0.6
+    top: float = 0.4
+
+
+def settle(figure: Figure, lines: int, columns: int, margins: Margins, below: float = 0.0) -> None:
+    """Give the figure's panels (lines x columns) their margins, and the figure ``below`` inches under them all."""
+    width, height = figure.get_size_inches()
+    panel = width / columns - margins.left - margins.right
+    tall = (height - below) / lines - margins.bottom - margins.top
+    figure.subplots_adjust(
+        left=margins.left / width,
+        right=1 - margins.right / width,
+        bottom=(margins.bottom + below) / height,
+        top=1 - margins.top / height,
+        wspace=(margins.left + margins.right) / panel,
+        hspace=(margins.bottom + margins.top) / tall,
+    )
+
+
 def data_address(image: Image.Image, kind: str, **options: Any) -> str:
     """Return a picture as an address that holds it: a page that has it needs no other file."""
     buffer = io.BytesIO()
@@ -81,7 +113,8 @@ def data_address(image: Image.Image, kind: str, **options: Any) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def say_only(path: Path, sentence: str) -> None:
-    """Publish a figure that only says why there is nothing to draw."""
+def say_only(path: Path, sentence: str) -> str:
+    """Publish a figure that only says why there is nothing to draw; return what it says."""
     with drawing(path, 7, 1.2, DPI) as figure:
         figure.text(0.5, 0.5, sentence, ha="center", va="center", wrap=True)
+    return sentence
