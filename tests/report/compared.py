@@ -150,7 +150,7 @@ def calibration_rows() -> list[dict]:
     for number, low in enumerate(np.linspace(0.1, 0.9, 9)):
         middle, count = float(low) + 0.05, 900 - 90 * number
         rows.append(
-            {"labels": "birdnet against annotations", "confidence_low": round(float(low), 1),
+            {"labels": "birdnet", "confidence_low": round(float(low), 1),
              "confidence_high": round(float(low) + 0.1, 1), "detections": count,
              "mean_confidence": middle, "correct_share": 0.35 + 0.6 * middle,
              "low": 0.35 + 0.6 * middle - 0.05, "high": min(0.4 + 0.6 * middle, 1.0)}

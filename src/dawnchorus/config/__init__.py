@@ -4,6 +4,7 @@ In: YAML files and overrides, or the JSON that a rule hands to its command. Out:
 """
 
 from dawnchorus.config.encoders import CHOSEN_LATER, PREPARED, Pca, Pooling, Tokens, Weights
+from dawnchorus.config.evaluation import Evaluation, Grouping
 from dawnchorus.config.experiments import (
     PACE,
     Augmentation,
@@ -27,7 +28,6 @@ from dawnchorus.config.sections import (
     Audio,
     BirdNet,
     Embedding,
-    Evaluation,
     Indices,
     MapSource,
     Merge,
@@ -54,6 +54,7 @@ __all__ = [
     "Embedding",
     "Evaluation",
     "Experiment",
+    "Grouping",
     "Indices",
     "Input",
     "MapSource",

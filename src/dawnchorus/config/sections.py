@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
+from dawnchorus.config.evaluation import Evaluation
 from dawnchorus.config.experiments import Experiment
 from dawnchorus.config.publication import Publication
-from dawnchorus.config.section import Hertz, Positive, Section, Share
+from dawnchorus.config.section import Hertz, Positive, Section
 from dawnchorus.config.space import Clustering, Dask, Drift, Pass, Projection, Sweep
 from dawnchorus.errors import DawnChorusError
 
@@ -271,27 +272,6 @@ class BirdNet(Section):
     """Windows per run of the model; the result does not depend on it, the speed hardly does."""
     embeddings: bool = True
     """Keep BirdNET's own embeddings: a baseline of the evaluation."""
-
-
-class Evaluation(Section):
-    """How good the output spaces are, beside their baselines."""
-
-    windows: Annotated[int, Field(ge=10)] = 20_000
-    """Windows drawn for probes and baselines."""
-    seed: int = 0
-    confidences: tuple[Annotated[float, Field(ge=0.01, le=0.99)], ...] = (0.1, 0.25, 0.5)
-    """BirdNET confidences from which a detection counts."""
-    annotations: Path | None = None
-    """Parquet of boxes: recording, start_s, end_s, low_hz, high_hz, species (``truth.parquet`` of
-    ``dawnchorus simulate`` is one)."""
-    min_overlap: Share = 0.1
-    """Share of a window that a box must cover, or of the box that a window must hold, to count."""
-    neighbours: Positive = 5
-    folds: Annotated[int, Field(ge=2)] = 5
-    bootstrap: Annotated[int, Field(ge=10)] = 200
-    """Resamples of the groups for the 95 % intervals."""
-    group: Literal["recording", "recorder_day", "recorder"] = "recorder_day"
-    """Windows of one group are never on both sides of a split."""
 
 
 class Settings(Section):

@@ -26,11 +26,13 @@ from dawnchorus.evaluation import tables as table_of
 from dawnchorus.evaluation.agreement_table import fill_agreement
 from dawnchorus.evaluation.attention import attention_figures
 from dawnchorus.evaluation.bench import Bench
+from dawnchorus.evaluation.calibration_table import fill_calibration
 from dawnchorus.evaluation.cost import cost_rows
 from dawnchorus.evaluation.coverage_table import fill_coverage, lost_windows
 from dawnchorus.evaluation.labels import (
     annotation_labels,
     birdnet_labels,
+    detections_of,
     link_birdnet,
     read_boxes,
 )
@@ -69,9 +71,9 @@ def evaluate(
     days : sequence of RecorderDay
         Recorder-days to draw windows from.
     device : str
-        For the untrained networks: ``auto``, ``cpu`` or ``cuda``.
+        For networks: ``auto``, ``cpu`` or ``cuda``.
     workers : int, optional
-        Folds of a probe at the same time (default: the cores there are). No figure depends on it.
+        Probes at the same time (default: the cores there are). No figure depends on it.
 
     Returns
     -------
@@ -102,8 +104,10 @@ def evaluate(
         [],
         {name: [] for name in table_of.COLUMNS},
         workers or len(os.sched_getaffinity(0)),
+        device,
     )
     fill_coverage(bench, days, left_out, missing)
+    fill_calibration(bench, detections_of(results, windows, link))
     if len(windows):
         bench.spaces += [space_of.experiment_space(results, name, windows) for name in present]
         bench.spaces += space_of.image_spaces(settings, results, windows)

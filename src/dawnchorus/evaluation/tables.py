@@ -43,6 +43,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "recall": pl.Float64,
         "f1": pl.Float64,
         "enrichment": pl.Float64,
+        "shuffled": pl.Float64,
         "note": pl.String,
     },
     "clusters": {
@@ -53,6 +54,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "species": pl.String,
         "share": pl.Float64,
         "enrichment": pl.Float64,
+        "shuffled": pl.Float64,
         "note": pl.String,
     },
     "probes": {
@@ -116,11 +118,12 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "note": pl.String,
     },
 }
-"""Columns of each table. ``low`` and ``high`` bound the 95 % interval over groups; ``shuffled`` is
-the same figure with shuffled labels (null where it was not computed); ``shots`` how many windows
-per class a probe was trained on (null: all); ``unlabelled`` says whether windows without a label are a
-class of their own (``class``) or left out (``left out``); ``clustering`` whether clusters are the
-season's (``assigned``) or k-means on these very windows (``fitted``)."""
+"""Columns of each table. ``low`` and ``high`` bound the 95 % interval over groups. ``shuffled`` is the
+same figure with shuffled labels, null where it was not computed: the score or the metric, a species'
+``f1``, a cluster's ``detection_rate``. ``shots`` says how many windows per class a probe was trained on
+(null: all), ``unlabelled`` whether windows without a label are a class of their own (``class``) or left
+out (``left out``), ``clustering`` whether clusters are the season's (``assigned``), k-means on these
+very windows (``fitted``), or the labels themselves (``labels``, of silhouettes)."""
 
 LOST = {"recorder": pl.String, "date": pl.String, "recording": pl.String, "windows": pl.Int64}
 DIGITS = 4

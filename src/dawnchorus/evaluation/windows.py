@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,11 @@ class Windows:
     def recorder(self) -> NDArray[np.object_]:
         """Recorder of each window."""
         return np.array([day.recorder for day in self.days], dtype=object)[self.day]
+
+    def local_dates(self, form: str) -> NDArray[np.object_]:
+        """Return the local date of each window's recorder-day in a form of ``strftime``."""
+        written = [date.fromisoformat(day.date).strftime(form) for day in self.days]
+        return np.array(written, dtype=object)[self.day]
 
     def group(self, kind: str) -> NDArray[np.object_]:
         """Return each window's group.

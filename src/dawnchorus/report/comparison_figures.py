@@ -132,7 +132,9 @@ def draw_few_shots(tables: Tables, comparison: Comparison, path: Path) -> str | 
     )
     panels = list(rows.select("target", "probe").unique(maintain_order=True).iter_rows())
     if not panels:
-        return say_only(path, "no few-shot curves: no window has a label, or no curves were asked for")
+        return say_only(
+            path, "no few-shot curves: no window has a label, or no curves were asked for"
+        )
     look = looks((space.name, space.kind) for space in comparison.spaces)
     lines = -(-len(panels) // 2)
     with drawing(path, 11, 3.9 * lines, settled=True) as figure:

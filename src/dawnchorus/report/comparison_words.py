@@ -35,7 +35,7 @@ MEANINGS = {
     "linear": "Balanced accuracy of a linear classifier on the vectors: the share of windows that it names right, averaged "
     "over the species, so that a common bird counts no more than a rare one. 1 is all right. More is better.",
     "attentive": "The same of a classifier that may also choose which parts of the spectrogram it looks at. It needs a "
-    "network's own patches, so only experiments have it. More is better.",
+    "network's own patches. More is better.",
     "neighbours": "The same when the most similar other windows vote: do windows of one species lie side by side? More is "
     "better.",
     AGREEMENT: "Adjusted mutual information: how far k-means clusters and labels are the same division of the windows. 0 is "

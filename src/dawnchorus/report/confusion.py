@@ -18,6 +18,11 @@ from dawnchorus.report.style import COLOURS, FAINT, INK, SOFT, Margins, drawing,
 
 MOST_SPECIES, MOST_CLUSTERS, MOST_MATRICES = 12, 30, 4
 NONE = "none"
+ASKED = {
+    "birdnet": "it is that species",
+    "birdnet, any species": "anything annotated is in the window",
+}
+"""What the rows of the calibration ask of a detection."""
 SCALE = 0.75
 """Inches for the scale of colours."""
 
@@ -148,7 +153,14 @@ def draw_calibration(tables: Tables, path: Path) -> str | None:
             of_source = rows.filter(pl.col("labels") == source).sort("mean_confidence")
             colour = COLOURS[(0, 4, 2, 3)[number % 4]]
             x, y = of_source["mean_confidence"].to_numpy(), of_source["correct_share"].to_numpy()
-            axes.plot(x, y, color=colour, marker=MARKERS[number], linewidth=1.6, label=source)
+            axes.plot(
+                x,
+                y,
+                color=colour,
+                marker=MARKERS[number],
+                linewidth=1.6,
+                label=ASKED.get(source, source),
+            )
             for place, low, high, value, count in zip(
                 x, of_source["low"], of_source["high"], y, of_source["detections"], strict=True
             ):
