@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from dawnchorus.birdnet.model import WINDOW_SECONDS as BIRDNET_SECONDS
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.clips import cut
 from dawnchorus.explorer.requests import row_of, seconds_of
 from dawnchorus.explorer.served import Explorer
-from dawnchorus.explorer.space import BIRDNET_SECONDS, NONE
+from dawnchorus.explorer.space import NONE
 from dawnchorus.parquet import scan_parquet
 
 CONTEXT_S = 1.0
