@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from dawnchorus import __version__, cli_outputs, cli_overview, cli_space, config
+from dawnchorus import __version__, cli_labels, cli_outputs, cli_overview, cli_space, config
 from dawnchorus.cli_options import (
     ConfigFiles,
     Days,
@@ -406,6 +406,7 @@ def submission(
 # The output space, what leaves the workflow, and what only looks stand in files of their own.
 for group in (cli_space, cli_outputs, cli_overview):
     app.add_typer(group.app)
+app.add_typer(cli_labels.app, name="label")
 
 
 def main() -> None:

@@ -83,15 +83,22 @@ def explore(
     Example: dawnchorus explore results --experiment dino_vits16
     """
     from dawnchorus.explorer.explore import explore
+    from dawnchorus.results import Results
+    from dawnchorus.sharing.tables import export_tables
 
     settings, results = chosen_settings(config_files, overrides, handed)
+    results = Results(results_folder or results.root)
     explore(
-        results_folder or results.root,
+        results.root,
         experiment=experiment,
         cards=cards or settings.audio.root,
         port=port,
         browser=browser,
         check=check,
+        settings=settings,
+        export=lambda out, form: export_tables(
+            settings, results, out, "labels", experiment, [form]
+        ),
     )
 
 
@@ -99,7 +106,8 @@ def explore(
 def export(
     out: Annotated[Path, typer.Argument(help="Folder for what is exported.")],
     what: Annotated[
-        str, typer.Option("--what", help="detections, boxes, labels, clusters or clips.")
+        str,
+        typer.Option("--what", help="detections, boxes, labels, predictions, clusters or clips."),
     ] = "detections",
     formats: Annotated[
         list[str] | None,

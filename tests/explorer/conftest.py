@@ -17,10 +17,12 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile
+import torch
 
 from dawnchorus.config import Settings, validate
 from dawnchorus.explorer.explore import Service, open_explorer
-from dawnchorus.explorer.server import Explorer
+from dawnchorus.explorer.served import Explorer
+from dawnchorus.learning.backbone import ModelMetadata, save_model
 from dawnchorus.recordings.table import Recording, write_recordings
 from dawnchorus.results import RecorderDay, Results, write_receipt
 from dawnchorus.spectrograms.day import make_day
@@ -67,7 +69,7 @@ class Season:
         return self.results.root / "labels" / "journal.jsonl"
 
     def open(self) -> Explorer:
-        return open_explorer(self.results, None, self.cards)
+        return open_explorer(self.results, None, self.cards, self.settings)
 
 
 def row(recording: int, window: int) -> int:
@@ -92,13 +94,14 @@ def write_map(results: Results, projection: str = "projection-1", clusters: str 
                             "x": window.astype(np.float32),
                             "y": np.full(WINDOWS, number, np.float32),
                             "cluster": (window % 3).astype(np.int32),
+                            "distance": (0.1 * window).astype(np.float32),
                         }
                     )
                 )
         windows = pl.concat(parts)
         for path, columns in (
             (paths.points(day), ["recording", "offset", "x", "y"]),
-            (paths.assignment(day), ["recording", "offset", "cluster"]),
+            (paths.assignment(day), ["recording", "offset", "cluster", "distance"]),
         ):
             path.parent.mkdir(parents=True, exist_ok=True)
             # The join must not depend on the order of the assignments.
@@ -181,6 +184,7 @@ def make_season(root: Path) -> Season:
                 channels=1,
                 format="WAV PCM_16",
                 convention="test",
+                habitat="wood" if number < 2 else "marsh",
                 size_bytes=stat.st_size,
                 mtime_ns=stat.st_mtime_ns,
             )
@@ -190,6 +194,9 @@ def make_season(root: Path) -> Season:
         make_day(settings, results, RecorderDay(recorder, DATE))
     write_map(results)
     write_detections(results)
+    metadata = ModelMetadata("vit_nano", 16, 128, 256, "cls", -80.0, 10.0, -120.0, 0.5)
+    torch.manual_seed(0)
+    save_model(results.experiment(EXPERIMENT).model, metadata.build().state_dict(), metadata)
     return Season(root, settings, results, sounds)
 
 

@@ -14,14 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.explorer.journal import (
-    Journal,
-    LabelEntry,
-    RedoEntry,
-    UndoEntry,
-    now,
-    standing,
-)
+from dawnchorus.explorer.entries import LabelEntry, RedoEntry, UndoEntry, now, standing
+from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.regions import ClusterRegion, PolygonRegion
 
 SQUARE = PolygonRegion(kind="polygon", points=((0.1, 0.2), (1.0, 0.0), (1 / 3, 1e-17)))
@@ -116,7 +110,8 @@ def test_two_writers_share_a_journal(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from dawnchorus.explorer.journal import Journal, LabelEntry, now
+from dawnchorus.explorer.entries import LabelEntry, now
+from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.regions import ClusterRegion
 
 journal = Journal(Path(sys.argv[1]))

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Curve
 from pydantic import ValidationError
 
-from dawnchorus.explorer.regions import ClusterRegion, Membership, PolygonRegion
+from dawnchorus.explorer.regions import Membership, PolygonRegion
 
 NO_CLUSTER = np.zeros(0, np.uint16)
 
 
 def inside(corners: list[tuple[float, float]], x: np.ndarray, y: np.ndarray) -> list[int]:
     region = PolygonRegion(kind="polygon", points=tuple(corners))
-    return Membership(x, y, NO_CLUSTER).rows(region).tolist()
+    return Membership(x, y, NO_CLUSTER).inside(region.points).tolist()
 
 
 def test_square_by_hand() -> None:
@@ -81,8 +81,8 @@ def test_points_that_are_not_finite_lie_nowhere() -> None:
 def test_cluster() -> None:
     cluster = np.array([2, 0, 2, 65_535], np.uint16)
     members = Membership(np.zeros(4), np.zeros(4), cluster)
-    assert members.rows(ClusterRegion(kind="cluster", cluster=2)).tolist() == [0, 2]
-    assert members.rows(ClusterRegion(kind="cluster", cluster=7)).tolist() == []
+    assert members.of_clusters(2).tolist() == [0, 2]
+    assert members.of_clusters(7).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_lasso_around_half_of_a_million_points_is_quick() -> None:
     radius = float(np.sqrt(2 * np.log(2)))  # holds half of a normal distribution
     corners = tuple(zip(radius * np.cos(angle), radius * np.sin(angle), strict=True))
     started = time.perf_counter()
-    rows = members.rows(PolygonRegion(kind="polygon", points=corners))
+    rows = members.inside(corners)
     took = time.perf_counter() - started
     assert abs(len(rows) - 500_000) < 5000
     assert took < 1.0, f"{took:.2f} s"

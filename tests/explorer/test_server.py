@@ -8,13 +8,17 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile
 from starlette.testclient import TestClient
 
-from dawnchorus.explorer.server import MAX_BODY, create_app
+from dawnchorus.attention.one_window import looker_of
+from dawnchorus.explorer.requests import MAX_BODY
+from dawnchorus.explorer.server import create_app
+from dawnchorus.learning.training_set import load_codes
 
-from .conftest import EXPERIMENT, RECORDINGS, Season, row
+from .conftest import DATE, EXPERIMENT, RECORDINGS, Season, row
 
 TOKEN = "correct-horse"  # noqa: S105
 HOST = "http://127.0.0.1:8123"
@@ -23,7 +27,7 @@ PATHS = [
     "/",
     "/static/explorer.js",
     "/api/space",
-    "/api/points",
+    "/api/points/0",
     "/api/labels",
     "/api/labels/codes",
     "/api/windows/0",
@@ -69,7 +73,7 @@ def test_token_becomes_a_cookie_that_scripts_cannot_read(season: Season) -> None
     ["evil.example", "127.0.0.1.evil.example", "evil.example:8123", "127.0.0.2", "0.0.0.0", ""],  # noqa: S104
 )
 def test_foreign_host_is_refused(client: TestClient, host: str) -> None:
-    answer = client.get("/api/points", headers={"Host": host}, params={"token": TOKEN})
+    answer = client.get("/api/points/0", headers={"Host": host}, params={"token": TOKEN})
     assert answer.status_code == 403
     assert len(answer.content) < 200
 
@@ -126,12 +130,12 @@ def test_path_tricks_are_refused(client: TestClient, path: str) -> None:
 def test_only_recordings_of_the_inventory_are_opened(
     season: Season, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import polars as pl
-
     known = pl.read_parquet(season.results.recordings)
     known.filter(pl.col("recording") != RECORDINGS[0][0]).write_parquet(season.results.recordings)
     opened = client_of(season)
-    monkeypatch.setattr("dawnchorus.explorer.server.cut", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(
+        "dawnchorus.explorer.routes_clips.cut", lambda *_: pytest.fail("it was opened")
+    )
     answer = opened.get(f"/api/windows/{row(0, 1)}/audio.wav", params={"token": TOKEN})
     assert answer.status_code == 404
     assert "inventory" in answer.json()["error"]
@@ -140,14 +144,70 @@ def test_only_recordings_of_the_inventory_are_opened(
 def test_points(client: TestClient) -> None:
     space = client.get("/api/space").json()
     assert (space["windows"], space["clusters"], space["experiment"]) == (30, 3, EXPERIMENT)
-    content = client.get("/api/points").content
-    found = {
-        column["name"]: np.frombuffer(content, column["dtype"], 30, column["start"])
-        for column in space["columns"]
-    }
-    np.testing.assert_array_equal(found["x"], np.tile(np.arange(10), 3))
-    np.testing.assert_array_equal(found["y"], np.repeat([0, 1, 2], 10))
-    np.testing.assert_array_equal(found["cluster"], np.tile(np.arange(10) % 3, 3))
+    content, found, at = client.get("/api/points/0").content, {}, 0
+    for column in space["columns"]:
+        found[column["name"]] = np.frombuffer(content, column["dtype"], 30, at)
+        at += found[column["name"]].nbytes
+    assert at == len(content)
+    np.testing.assert_array_equal(np.sort(found["row"]), np.arange(30))
+    np.testing.assert_array_equal(found["x"], found["row"] % 10)
+    np.testing.assert_array_equal(found["y"], found["row"] // 10)
+    np.testing.assert_array_equal(found["cluster"], found["row"] % 10 % 3)
+    assert client.get("/api/points/1").status_code == 404
+    assert client.get("/api/points/0?cells=1024").status_code == 422
+    # Each cell holds what it is said to: window (k, r) lies in one of its own.
+    filled = [cell for cell, n in enumerate(space["levels"][0]) if n]
+    assert len(filled) == 30
+    one = client.get(f"/api/points/0?cells={filled[-1]}").content
+    assert len(one) == len(content) // 30
+    assert np.frombuffer(one, "<u4", 1)[0] == row(2, 9)
+
+
+def test_counts_are_those_of_the_windows_that_meet_the_condition(client: TestClient) -> None:
+    def counted(by: str, **where: object) -> dict[str, object]:
+        return client.post("/api/counts", json={"by": by, "where": where or None}).json()
+
+    assert counted("cluster") == {"shown": 30, "counts": [12, 9, 9], "none": 0}
+    assert counted("species") == {"shown": 30, "counts": [2], "none": 28}
+    # The first recorder's windows of the fifth hour, by cluster: 5 of the first recording.
+    hour = counted("cluster", recorders=["REC01"], hours=[5, 5])
+    assert hour == {"shown": 5, "counts": [2, 1, 2], "none": 0}
+    assert counted("hour", habitats=["marsh"])["shown"] == 10
+    assert counted("hour", confidence=[0.8, 1])["shown"] == 1
+    client.post("/api/labels", json={"region": POLYGON, "label": "wren"})
+    assert counted("label") == {"shown": 30, "counts": [24, 6], "none": 0}
+    assert counted("cluster", unlabelled=True)["shown"] == 24
+
+
+def test_attention_of_a_window(season: Season) -> None:
+    opened = client_of(season)
+    opened.get("/", params={"token": TOKEN})
+    seen = opened.get(f"/api/windows/{row(2, 6)}/attention").json()
+    heads = [map_ for map_ in seen["maps"] if map_["name"].startswith("head ")]
+    looker = looker_of(season.settings, season.results, EXPERIMENT, "cpu")
+    numbers = range(1, looker.metadata.heads + 1)
+    assert [map_["name"] for map_ in heads] == [f"head {number}" for number in numbers]
+    window = pl.DataFrame(
+        {
+            "recorder": ["REC02"],
+            "date": [DATE],
+            "recording": [RECORDINGS[2][0]],
+            "offset": [6 * 3 * 48_000],
+        }
+    )
+    look = looker.look(load_codes(season.results, window))
+    for map_, expected in zip(heads, look.heads[0], strict=True):
+        np.testing.assert_allclose(map_["values"], expected / expected.max(), atol=6e-4)
+    assert {map_["name"] for map_ in seen["maps"]} >= set(look.maps) | {seen["source"]}
+    season.results.experiment(EXPERIMENT).model.unlink()
+    other = client_of(season)
+    answer = other.get(f"/api/windows/0/attention?token={TOKEN}")
+    assert answer.status_code == 404
+    assert "model.safetensors" in answer.json()["error"]
+
+
+def test_axes(client: TestClient) -> None:
+    space = client.get("/api/space").json()
     assert len(space["band_frequency"]) == 128
     assert len(space["frame_time"]) == 256
 
@@ -175,7 +235,7 @@ def test_missing_cards_say_where_they_were_looked_for(season: Season, tmp_path: 
     answer = opened.get("/api/windows/0/audio.wav", params={"token": TOKEN})
     assert answer.status_code == 404
     assert str(tmp_path / "elsewhere" / "cards" / RECORDINGS[0][0]) in answer.json()["error"]
-    assert opened.get("/api/points", params={"token": TOKEN}).status_code == 200
+    assert opened.get("/api/points/0", params={"token": TOKEN}).status_code == 200
 
 
 def codes(client: TestClient) -> list[int]:

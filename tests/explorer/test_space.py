@@ -13,6 +13,7 @@ from dawnchorus.explorer.labels import ConflictError, LabelBook, clean_label
 from dawnchorus.explorer.regions import ClusterRegion, PolygonRegion
 from dawnchorus.explorer.space import NONE, OutputSpace, load
 from dawnchorus.results import RecorderDay
+from dawnchorus.spectrograms.store import SpectrogramStore
 
 from .conftest import DATE, EXPERIMENT, RECORDINGS, WINDOWS, Season, row, write_map
 
@@ -67,17 +68,14 @@ def test_window(made: Season) -> None:
     }
 
 
-def test_bytes_are_the_columns(made: Season) -> None:
+def test_what_else_is_known_of_windows(made: Season) -> None:
     space = space_of(made)
-    content, layout = space.columns()
-    sizes = 0
-    for column in layout:
-        dtype = np.dtype(column["dtype"])
-        assert column["start"] % dtype.itemsize == 0, "a typed array must start at its item size"
-        values = np.frombuffer(content, dtype, len(space), column["start"])
-        np.testing.assert_array_equal(values, getattr(space, column["name"]))
-        sizes += values.nbytes
-    assert sizes == len(content)
+    assert (space.habitats, space.dates) == (["marsh", "wood"], [DATE])
+    np.testing.assert_array_equal(space.habitat, np.repeat([1, 1, 0], WINDOWS))
+    np.testing.assert_array_equal(space.date, np.zeros(3 * WINDOWS))
+    np.testing.assert_allclose(space.distance, np.tile(0.1 * np.arange(WINDOWS), 3), rtol=1e-6)
+    store = SpectrogramStore.open(made.results.spectrograms(RecorderDay("REC02", DATE)))
+    np.testing.assert_array_equal(space.activity[2 * WINDOWS :], store.activity)
 
 
 def test_windows_of_other_length_get_the_detection_at_their_middle(season: Season) -> None:

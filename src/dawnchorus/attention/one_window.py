@@ -134,9 +134,43 @@ def attend_to(
         by agreement and there are no clusters to draw windows from.
     """
     settings.experiment(experiment)
-    wanted, paths = settings.attention, results.experiment(experiment)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DawnChorusError("is not empty", folder, "choose another folder for --out")
+    looker = looker_of(settings, results, experiment, device)
+    boxes, content = look_at(results, looker, windows, folder)
+    receipt = {
+        "experiment": experiment,
+        "windows": windows.height,
+        "heads": looker.metadata.heads,
+        "boxes": boxes.height,
+        "parameters": settings.attention.model_dump(),
+        "fingerprint": content,
+    }
+    write_receipt(folder / "attention.json", receipt)
+    return receipt
+
+
+def looker_of(
+    settings: Settings, results: Results, experiment: str, device: str = "auto"
+) -> Looker:
+    """Return what an experiment looks at windows with, made ready as the config says.
+
+    Parameters
+    ----------
+    settings : Settings
+        Uses ``attention``, ``embedding.batch_size`` and the experiment's pooling.
+    results : Results
+    experiment : str
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    DawnChorusError
+        If the model is missing or has no attention, or heads are to be weighted by agreement and there are
+        no clusters to draw windows from.
+    """
+    wanted, paths = settings.attention, results.experiment(experiment)
     if lacking := lacks_attention(read_metadata(paths.model)):
         raise DawnChorusError(lacking, paths.model)
     looker = Looker.load(
@@ -156,17 +190,7 @@ def attend_to(
         members = read_parquet(paths.members)
         sample = agreement_sample(members.filter(pl.Series(find(results, members) >= 0)))
         looker.agree_on(load_codes(results, sample))
-    boxes, content = look_at(results, looker, windows, folder)
-    receipt = {
-        "experiment": experiment,
-        "windows": windows.height,
-        "heads": looker.metadata.heads,
-        "boxes": boxes.height,
-        "parameters": wanted.model_dump(),
-        "fingerprint": content,
-    }
-    write_receipt(folder / "attention.json", receipt)
-    return receipt
+    return looker
 
 
 def _store(results: Results, day: RecorderDay) -> SpectrogramStore:

@@ -19,11 +19,15 @@ from typing import Any
 
 import uvicorn
 
+from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.clips import Spectrograms
+from dawnchorus.explorer.gaze import Gaze
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
-from dawnchorus.explorer.server import Explorer, create_app
+from dawnchorus.explorer.levels import Levels
+from dawnchorus.explorer.served import Explorer, Export
+from dawnchorus.explorer.server import create_app
 from dawnchorus.explorer.space import choose_experiment, load
 from dawnchorus.progress import say
 from dawnchorus.results import Results
@@ -38,42 +42,82 @@ def journal_path(results: Results) -> Path:
     return results.root / "labels" / "journal.jsonl"
 
 
-def open_explorer(results: Results, experiment: str | None, cards: Path) -> Explorer:
+def annotator() -> str:
+    """Who labels, where nobody says it: the name of the machine's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return "unnamed"
+
+
+def open_book(results: Results, experiment: str | None = None) -> LabelBook:
+    """Open the labels of an experiment's map, to read and to add to.
+
+    Parameters
+    ----------
+    results : Results
+    experiment : str or None
+        None: the only one.
+
+    Raises
+    ------
+    DawnChorusError
+        If there is no map, inventory or spectrogram store.
+    """
+    if not results.root.is_dir():
+        raise DawnChorusError("there is no such folder", results.root, "run the workflow first")
+    experiment = choose_experiment(results, experiment)
+    store = any_store(results)
+    space = load(results, experiment, float(store.attributes["parameters"]["window_seconds"]))
+    return LabelBook(Journal(journal_path(results)), space)
+
+
+def open_explorer(
+    results: Results,
+    experiment: str | None,
+    cards: Path,
+    settings: Settings | None = None,
+    export: Export | None = None,
+) -> Explorer:
     """Read everything that the explorer serves.
+
+    Parameters
+    ----------
+    results : Results
+    experiment : str or None
+        None: the only one.
+    cards : Path
+    settings : Settings, optional
+        Says how the network looks at windows; without it, attention is not shown.
+    export : callable, optional
+        Writes the labels into a folder in a format; without it, the page cannot export.
 
     Raises
     ------
     DawnChorusError
         If there is no map, inventory or spectrogram store to show.
     """
-    if not results.root.is_dir():
-        raise DawnChorusError("there is no such folder", results.root, "run the workflow first")
-    experiment = choose_experiment(results, experiment)
-    spectrograms = Spectrograms(results)
-    store = _any_store(results, spectrograms)
-    space = load(results, experiment, float(store.attributes["parameters"]["window_seconds"]))
-    book = LabelBook(Journal(journal_path(results)), space)
-    try:
-        annotator = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in some containers
-        annotator = "unnamed"
+    book = open_book(results, experiment)
+    store = any_store(results)
     return Explorer(
         results=results,
         cards=cards,
-        space=space,
+        space=book.space,
         book=book,
-        spectrograms=spectrograms,
+        spectrograms=Spectrograms(results),
         band_frequency=store.band_frequency.tolist(),
         frame_time=store.frame_time.tolist(),
-        annotator=annotator,
+        annotator=annotator(),
+        gaze=None if settings is None else Gaze(settings, results, book.space.experiment),
+        export=export,
     )
 
 
-def _any_store(results: Results, spectrograms: Spectrograms) -> SpectrogramStore:
+def any_store(results: Results) -> SpectrogramStore:
     """Return one spectrogram store; all have the same windows, bands and frames."""
     for day in results.days_with_receipts():
         if results.spectrograms(day).is_dir():
-            return spectrograms.store(day)
+            return SpectrogramStore.open(results.spectrograms(day))
     raise DawnChorusError(
         "holds no spectrogram store", results.root / "spectrograms", "run the workflow first"
     )
@@ -157,6 +201,8 @@ def explore(
     port: int = 0,
     browser: bool = True,
     check: bool = False,
+    settings: Settings | None = None,
+    export: Export | None = None,
 ) -> dict[str, Any]:
     """Serve the explorer until it is interrupted.
 
@@ -173,6 +219,10 @@ def explore(
         Open the address in the browser.
     check : bool
         Fetch the page and the points once over HTTP, then stop.
+    settings : Settings, optional
+        Says how the network looks at windows.
+    export : callable, optional
+        As in :func:`open_explorer`.
 
     Returns
     -------
@@ -185,7 +235,7 @@ def explore(
     DawnChorusError
         If there is nothing to show, the port is taken, or the check fails.
     """
-    explorer = open_explorer(Results(results_folder), experiment, cards)
+    explorer = open_explorer(Results(results_folder), experiment, cards, settings, export)
     state = explorer.book.state()
     for complaint in explorer.book.journal.complaints:
         say(complaint)
@@ -239,10 +289,11 @@ def _check(service: Service, explorer: Explorer) -> None:
 
         page = fetch(service.address)
         described = json.loads(fetch(f"{base}api/space?{token}"))
-        points = fetch(f"{base}api/points?{token}")
+        points = fetch(f"{base}api/points/0?{token}")
         if b"<canvas" not in page or described["windows"] != len(explorer.space):
             raise DawnChorusError("serves another page than its own", base)
-        if points != explorer.points():
+        levels = Levels(explorer.space)
+        if points != levels.columns(levels.rows(0)):
             raise DawnChorusError("serves other points than those of the map", base)
     except OSError as error:
         raise DawnChorusError(f"does not answer ({error})", base) from None

@@ -13,96 +13,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TypeVar
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.explorer.regions import Region
+from dawnchorus.explorer.entries import ENTRY, OneEntry
 
 LOCK_SECONDS = 30.0
-
-
-class Entry(BaseModel):
-    """What every line has. Keys that a later version adds are passed over."""
-
-    model_config = ConfigDict(frozen=True)
-    id: Annotated[int, Field(ge=1)]
-    """Counted from 1 in the order written."""
-    who: str
-    when: datetime
-    """UTC."""
-
-
-class LabelEntry(Entry):
-    """A region was named, or its name taken away (``label`` is None)."""
-
-    op: Literal["label"] = "label"
-    label: str | None
-    region: Region
-    experiment: str
-    map: str
-    """Fingerprint of the fitted projection: a curve means nothing in another one."""
-    clusters: str | None
-    """Fingerprint of the fitted clusters."""
-    members: int
-    """Windows in the region at the time."""
-
-
-class UndoEntry(Entry):
-    """The label entry ``of`` no longer stands."""
-
-    op: Literal["undo"] = "undo"
-    of: int
-
-
-class RedoEntry(Entry):
-    """The undone label entry ``of`` stands again, at its old place."""
-
-    op: Literal["redo"] = "redo"
-    of: int
-
-
-AnyEntry = Annotated[LabelEntry | UndoEntry | RedoEntry, Field(discriminator="op")]
-_ENTRY: TypeAdapter[LabelEntry | UndoEntry | RedoEntry] = TypeAdapter(AnyEntry)
-
-
-def standing(
-    entries: Iterable[LabelEntry | UndoEntry | RedoEntry],
-) -> tuple[list[LabelEntry], list[LabelEntry]]:
-    """Replay a journal.
-
-    Returns
-    -------
-    (list of LabelEntry, list of LabelEntry)
-        The labels that stand, in the order they were given (where regions overlap, the later one
-        holds), and those that can be redone, the next one last. A new label ends the redoing.
-    """
-    stand: dict[int, LabelEntry] = {}
-    undone: list[LabelEntry] = []
-    for entry in entries:
-        if isinstance(entry, LabelEntry):
-            stand[entry.id] = entry
-            undone.clear()
-        elif isinstance(entry, UndoEntry):
-            if entry.of in stand:
-                undone.append(stand.pop(entry.of))
-        else:
-            again = [label for label in undone if label.id == entry.of]
-            for label in again:
-                undone.remove(label)
-                stand[label.id] = label
-    return [stand[number] for number in sorted(stand)], undone
-
-
-def now() -> datetime:
-    """Return the time, UTC, to the millisecond."""
-    moment = datetime.now(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+Next = TypeVar("Next", bound=OneEntry)
 
 
 class Journal:
@@ -110,7 +32,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: list[LabelEntry | UndoEntry | RedoEntry] = []
+        self.entries: list[OneEntry] = []
         self._ignored: list[str] = []
         self._torn: str | None = None
         self._read_to = 0
@@ -162,12 +84,7 @@ class Journal:
         else:
             self._ignored.append(f"{self.path}: line {self._lines} is no entry and is ignored")
 
-    def append(
-        self,
-        make: Callable[
-            [int, list[LabelEntry | UndoEntry | RedoEntry]], LabelEntry | UndoEntry | RedoEntry
-        ],
-    ) -> LabelEntry | UndoEntry | RedoEntry:
+    def append(self, make: Callable[[int, list[OneEntry]], Next]) -> Next:
         """Append one entry; it is on the disk when this returns.
 
         Parameters
@@ -221,8 +138,8 @@ class Journal:
                 os.close(folder)
 
 
-def _parse(line: bytes) -> LabelEntry | UndoEntry | RedoEntry | None:
+def _parse(line: bytes) -> OneEntry | None:
     try:
-        return _ENTRY.validate_json(line)
+        return ENTRY.validate_json(line)
     except ValidationError:
         return None

@@ -1,6 +1,7 @@
 """Regions of the map, and which windows lie in them.
 
-In: a closed curve in map coordinates or the number of a cluster. Out: the rows of the windows inside.
+In: a closed curve in map coordinates, clusters, or windows by themselves; narrowed by a condition and by
+exclusions. Out: the rows inside a curve or a cluster (:mod:`dawnchorus.explorer.members` does the rest).
 
 A curve is filled by the even-odd rule: where a curve crosses itself, what is enclosed twice is
 outside. The rows are sorted by y once, so that an edge looks only at the points between its ends: a
@@ -10,11 +11,14 @@ and highest corner, times the edges that a horizontal line crosses (2 to 4), not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+
+from dawnchorus.explorer.conditions import Cluster, Condition
 
 MAX_CORNERS = 10_000
 """Corners of a curve; a hand draws a few hundred."""
@@ -22,25 +26,60 @@ MAX_CORNERS = 10_000
 Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
 
 
-class PolygonRegion(BaseModel):
-    """A closed curve in the map; the last corner is joined to the first."""
+Windows = dict[str, tuple[Annotated[int, Field(ge=0, le=1 << 62)], ...]]
+"""Windows by recording: their first samples, at the file's own rate. They name sounds, so they mean the same
+in every map."""
+
+
+class _Region(BaseModel):
+    """What all regions have; keys that are not given are not written.
+
+    Attributes
+    ----------
+    without : dict
+        Windows that are left out of it, whatever the curve says.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    without: Windows = Field(default_factory=dict)
+
+
+class _Narrowed(_Region):
+    where: Condition | None = None
+
+
+class PolygonRegion(_Narrowed):
+    """A closed curve in the map; the last corner is joined to the first."""
+
     kind: Literal["polygon"]
     points: Annotated[
         tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=3, max_length=MAX_CORNERS)
     ]
 
 
-class ClusterRegion(BaseModel):
+class ClusterRegion(_Narrowed):
     """All members of a cluster."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["cluster"]
-    cluster: Annotated[int, Field(ge=0, lt=65_535)]
+    cluster: Cluster
 
 
-Region = Annotated[PolygonRegion | ClusterRegion, Field(discriminator="kind")]
+class ClustersRegion(_Narrowed):
+    """All members of several clusters."""
+
+    kind: Literal["clusters"]
+    clusters: Annotated[tuple[Cluster, ...], Field(min_length=1, max_length=10_000)]
+
+
+class WindowsRegion(_Region):
+    """Single windows. What is said of them beats what is said of a curve or a cluster."""
+
+    kind: Literal["windows"]
+    windows: Windows
+
+
+AnyRegion = PolygonRegion | ClusterRegion | ClustersRegion | WindowsRegion
+Region = Annotated[AnyRegion, Field(discriminator="kind")]
 
 
 class Membership:
@@ -63,13 +102,21 @@ class Membership:
         self._x, self._y = x[order], y[order]
         self._cluster = cluster
 
-    def rows(self, region: PolygonRegion | ClusterRegion) -> NDArray[np.int64]:
-        """Return the rows in ``region``, ascending."""
-        if isinstance(region, ClusterRegion):
-            return np.flatnonzero(self._cluster == region.cluster)
-        return self._inside(np.array(region.points, dtype=np.float64))
+    def of_clusters(self, *clusters: int) -> NDArray[np.int64]:
+        """Return the rows whose cluster is one of these, ascending."""
+        if len(clusters) == 1:
+            return np.flatnonzero(self._cluster == clusters[0])
+        return np.flatnonzero(np.isin(self._cluster, clusters))
 
-    def _inside(self, corners: NDArray[np.float64]) -> NDArray[np.int64]:
+    def inside(self, points: Sequence[tuple[float, float]]) -> NDArray[np.int64]:
+        """Return the rows inside a closed curve, ascending.
+
+        Parameters
+        ----------
+        points : sequence of (x, y)
+            At least three corners.
+        """
+        corners = np.array(points, dtype=np.float64)
         low, high = np.searchsorted(self._y, [corners[:, 1].min(), corners[:, 1].max()])
         within_x, within_y = self._x[low:high], self._y[low:high].astype(np.float64)
         inside = np.zeros(high - low, dtype=bool)

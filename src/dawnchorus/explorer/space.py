@@ -1,7 +1,7 @@
 """The output space as the explorer shows it: one row per window, in columns.
 
 In: the map points of an experiment, joined with the clusters, BirdNET's detections and the inventory.
-Out: :class:`OutputSpace`, numpy columns of one length, and the same columns as bytes for the browser.
+Out: :class:`OutputSpace`, numpy columns of one length.
 
 A row's number identifies its window as long as the server runs; regions and labels never name it.
 """
@@ -22,6 +22,7 @@ from dawnchorus.explorer.regions import Membership
 from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import tracked
 from dawnchorus.results import ExperimentResults, RecorderDay, Results, read_receipt
+from dawnchorus.spectrograms.store import SpectrogramStore
 
 NONE = 65_535
 """Code that stands for "not known" in the 16-bit columns."""
@@ -45,6 +46,13 @@ class OutputSpace:
         Codes; hour is the local hour of the window's start; :data:`NONE` where there is none.
     confidence : float32 array (n,)
         Of the best detection; 0 without one.
+    habitat, date : uint16 array (n,)
+        Codes: index into ``habitats`` (:data:`NONE` where no deployment says) and into ``dates``, the local
+        dates of the recorder-days, ascending.
+    activity : float32 array (n,)
+        Decibels; NaN where the spectrograms are not there.
+    distance : float32 array (n,)
+        To the centroid of its cluster, in the output space; NaN where it is not known.
     recording : int32 array (n,)
         Row of ``inventory``.
     offset : int64 array (n,)
@@ -61,6 +69,8 @@ class OutputSpace:
     inventory: pl.DataFrame
     recorders: list[str]
     species_names: list[tuple[str, str]]
+    habitats: list[str]
+    dates: list[str]
     x: NDArray[np.float32]
     y: NDArray[np.float32]
     cluster: NDArray[np.uint16]
@@ -68,6 +78,10 @@ class OutputSpace:
     hour: NDArray[np.uint16]
     species: NDArray[np.uint16]
     confidence: NDArray[np.float32]
+    habitat: NDArray[np.uint16]
+    date: NDArray[np.uint16]
+    activity: NDArray[np.float32]
+    distance: NDArray[np.float32]
     recording: NDArray[np.int32]
     offset: NDArray[np.int64]
     day: NDArray[np.int32]
@@ -83,6 +97,11 @@ class OutputSpace:
     @cached_property
     def _facts(self) -> dict[str, list[Any]]:
         return self.inventory.to_dict(as_series=False)
+
+    def rate(self, row: int) -> int | None:
+        """Sample rate of a window's recording; None if it is not in the inventory."""
+        rate = self._facts["sample_rate"][int(self.recording[row])]
+        return None if rate is None else int(rate)
 
     def window(self, row: int) -> dict[str, Any]:
         """Say which window a row is.
@@ -111,26 +130,6 @@ class OutputSpace:
             "time": time,
             "known": known,
         }
-
-    def columns(self) -> tuple[bytes, list[dict[str, Any]]]:
-        """Return the columns for the browser, little-endian, one behind the other.
-
-        Returns
-        -------
-        (bytes, list of dict)
-            The bytes, and name, dtype and first byte of every column; the 4-byte columns stand
-            first, so each lies at a multiple of its item size.
-        """
-        parts, layout, position = [], [], 0
-        for name, dtype in (
-            ("x", "<f4"), ("y", "<f4"), ("confidence", "<f4"),
-            ("cluster", "<u2"), ("recorder", "<u2"), ("hour", "<u2"), ("species", "<u2"),
-        ):  # fmt: skip
-            part = np.ascontiguousarray(getattr(self, name), dtype).tobytes()
-            layout.append({"name": name, "dtype": dtype, "start": position})
-            parts.append(part)
-            position += len(part)
-        return b"".join(parts), layout
 
 
 def experiments_with_map(results: Results) -> list[str]:
@@ -188,7 +187,7 @@ def load(results: Results, experiment: str, window_seconds: float) -> OutputSpac
     inventory = (
         read_parquet(
             results.recordings,
-            columns=["recording", "start_utc", "utc_offset_minutes", "sample_rate"],
+            columns=["recording", "start_utc", "utc_offset_minutes", "sample_rate", "habitat"],
         )
         .filter(pl.col("sample_rate") > 0)
         .with_columns(start_us=pl.col("start_utc").dt.timestamp("us"))
@@ -223,12 +222,15 @@ def _read_day(
     windows = read_parquet(paths.points(day), columns=["recording", "offset", "x", "y"])
     windows = windows.join(inventory, on="recording", how="left", maintain_order="left")
     if paths.assignment(day).is_file():
-        clusters = read_parquet(paths.assignment(day), columns=["recording", "offset", "cluster"])
+        columns = ["recording", "offset", "cluster", "distance"]
+        clusters = read_parquet(paths.assignment(day), columns=columns)
         windows = windows.join(
             clusters, on=["recording", "offset"], how="left", maintain_order="left"
         )
     else:
-        windows = windows.with_columns(cluster=pl.lit(None, pl.Int32))
+        windows = windows.with_columns(
+            cluster=pl.lit(None, pl.Int32), distance=pl.lit(None, pl.Float32)
+        )
     rate = pl.col("sample_rate")
     detections = pl.DataFrame(schema=HEARD)
     if results.detections(day).is_file():
@@ -251,10 +253,23 @@ def _read_day(
         pl.when(pl.col("cluster") >= 0).then("cluster").cast(pl.Int32),
         "species",
         "common_name",
+        "habitat",
+        pl.col("distance").cast(pl.Float32).fill_null(np.nan),
         pl.col("confidence").fill_null(0).cast(pl.Float32),
+        _activity(results, day, windows),
         hour=(local % (24 * HOUR_US) // HOUR_US).cast(pl.UInt16),
         day=pl.lit(number, pl.Int32),
     )
+
+
+def _activity(results: Results, day: RecorderDay, windows: pl.DataFrame) -> pl.Series:
+    """Activity of windows; NaN where the day's spectrograms, or the window in them, are not there."""
+    activity = np.full(windows.height, np.nan, dtype=np.float32)
+    if results.spectrograms(day).is_dir():
+        store = SpectrogramStore.open(results.spectrograms(day))
+        rows = store.find(windows["recording"].to_list(), windows["offset"].to_numpy())
+        activity[rows >= 0] = store.activity[rows[rows >= 0]]
+    return pl.Series("activity", activity)
 
 
 def _assemble(
@@ -272,6 +287,8 @@ def _assemble(
         "recording", "start_us", "sample_rate"
     )
     recorders = sorted({day.recorder for day in days})
+    dates = sorted({day.date for day in days})
+    habitats = windows["habitat"].drop_nulls().unique().sort()
     species = (
         windows.filter(pl.col("species").is_not_null())
         .group_by("species")
@@ -287,7 +304,12 @@ def _assemble(
     windows = windows.join(number_of, on="recording", how="left", maintain_order="left").join(
         code_of, on="species", how="left", maintain_order="left"
     )
+    habitat_of = pl.DataFrame(
+        {"habitat": habitats, "place": np.arange(len(habitats), dtype=np.uint16)}
+    )
+    windows = windows.join(habitat_of, on="habitat", how="left", maintain_order="left")
     day = windows["day"].to_numpy()
+    date_of_day = np.array([dates.index(item.date) for item in days], dtype=np.uint16)
     recorder_of_day = np.array([recorders.index(item.recorder) for item in days], dtype=np.uint16)
 
     def codes(name: str) -> NDArray[np.uint16]:
@@ -302,6 +324,8 @@ def _assemble(
         inventory=facts,
         recorders=recorders,
         species_names=list(zip(species["species"], species["common_name"], strict=True)),
+        habitats=habitats.to_list(),
+        dates=dates,
         x=windows["x"].to_numpy(),
         y=windows["y"].to_numpy(),
         cluster=codes("cluster"),
@@ -309,6 +333,10 @@ def _assemble(
         hour=codes("hour"),
         species=codes("code"),
         confidence=windows["confidence"].to_numpy(),
+        habitat=codes("place"),
+        date=date_of_day[day],
+        activity=windows["activity"].to_numpy(),
+        distance=windows["distance"].to_numpy(),
         recording=windows["number"].to_numpy(),
         offset=windows["offset"].to_numpy(),
         day=day,

@@ -20,6 +20,8 @@ from pathlib import Path
 from dawnchorus.exports.cells import csv_line, one_cell, to_bytes
 from dawnchorus.results import publishing
 
+NAMED_COLUMNS = ("Label", "Annotator")
+"""Behind BirdNET's own columns, as its additional columns are: of what a person said."""
 CSV_COLUMNS = ("Start (s)", "End (s)", "Scientific name", "Common name", "Confidence", "File")
 TABLE_COLUMNS = (
     "Selection",
@@ -53,11 +55,18 @@ class Detection:
     confidence: float
     before_s: float = 0.0
     """Seconds of the recordings before this one, where several follow each other."""
+    named: tuple[str, str] | None = None
+    """Label and annotator, if a person said it."""
 
 
 def format_csv(detections: Iterable[Detection]) -> str:
-    """Return the text of BirdNET-Analyzer's CSV."""
-    lines = [csv_line(CSV_COLUMNS)]
+    """Return the text of BirdNET-Analyzer's CSV.
+
+    What persons said has :data:`NAMED_COLUMNS` too; all detections of a file are of one kind.
+    """
+    detections = list(detections)
+    further = NAMED_COLUMNS if any(one.named for one in detections) else ()
+    lines = [csv_line((*CSV_COLUMNS, *further))]
     lines.extend(
         csv_line(
             (
@@ -67,6 +76,7 @@ def format_csv(detections: Iterable[Detection]) -> str:
                 one.common_name,
                 f"{one.confidence:.4f}",
                 one.recording,
+                *(one.named or ()),
             )
         )
         for one in detections

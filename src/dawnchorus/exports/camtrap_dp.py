@@ -11,7 +11,8 @@ The standard was made for pictures; this is how sound is said in it, without a c
   widened to them; the exact seconds from the recording's start stand in ``observationTags``
   (``startSeconds:3.25|endSeconds:4.5``).
 - the standard has no frequencies yet (they are proposed as ``frequencyLow`` and ``frequencyHigh``): they stand
-  in ``observationTags`` under those names, in hertz.
+  in ``observationTags`` under those names, in hertz. In the tags ``|`` parts one from the next: inside a value it is
+  written ``%7C``, and ``%`` is ``%25``.
 - ``mediaID`` is the XXH3-64 of the recording's path, so it is the same in every export of a season.
 """
 
@@ -292,10 +293,16 @@ def _observation(one: Observation) -> dict[str, object]:
         "classificationTimestamp": None if one.when is None else _time(one.when),
         "classificationProbability": one.probability,
         "observationTags": "|".join(
-            f"{key}:{_cell(value).replace('|', '/')}"
+            f"{key}:{_cell(value).replace('%', '%25').replace('|', '%7C')}"
             for key, value in {**exact, **one.tags}.items()
         ),
     }
+
+
+def read_tags(text: str) -> dict[str, str]:
+    """Return the tags of a cell of ``observationTags``."""
+    parts = (part.partition(":") for part in text.split("|") if part)
+    return {key: value.replace("%7C", "|").replace("%25", "%") for key, _, value in parts}
 
 
 def _descriptor(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.exports.cells import one_cell, to_bytes
+from dawnchorus.exports.cells import one_cell, read_text, to_bytes
 from dawnchorus.results import publishing
 
 BEGIN, END = "Begin Time (s)", "End Time (s)"
@@ -106,13 +106,7 @@ def read_selections(path: Path) -> list[Selection]:
     DawnChorusError
         If the file cannot be read, a needed column is missing, or a cell is not a number.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DawnChorusError(error.strerror or "cannot be read", path) from None
-    except UnicodeDecodeError:
-        raise DawnChorusError("is not UTF-8 text", path, "export it from Raven again") from None
-    lines = [line.rstrip("\r") for line in text.split("\n")]
+    lines = [line.rstrip("\r") for line in read_text(path).split("\n")]
     headings = lines[0].split("\t")
     missing = [heading for heading in (BEGIN, END, LOW, HIGH) if heading not in headings]
     if missing:

@@ -18,6 +18,7 @@ import polars as pl
 from dawnchorus.birdnet.model import WINDOW_SECONDS
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.explorer.classifier import ClassifierPaths
 from dawnchorus.explorer.explore import journal_path
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
@@ -180,6 +181,24 @@ def _clusters(
         yield _in_seconds(rows, inventory, seconds, hertz)
 
 
+def _predictions(
+    settings: Settings, results: Results, experiment: str | None
+) -> Iterator[pl.DataFrame]:
+    experiment = choose_experiment(results, experiment)
+    folder = ClassifierPaths.of(results, experiment).predictions
+    paths = sorted(folder.glob("*/*.parquet"))
+    if not paths:
+        raise DawnChorusError("is not there", folder, "run 'dawnchorus label apply' first")
+    inventory = read_inventory(results)
+    spectrogram = settings.spectrogram
+    hertz = (spectrogram.f_min, spectrogram.f_max)
+    for path in tracked(paths, "export predictions", len(paths), "recorder-days"):
+        rows = read_parquet(path).with_columns(
+            recorder=pl.lit(path.parent.name), date=pl.lit(path.stem), experiment=pl.lit(experiment)
+        )
+        yield _in_seconds(rows, inventory, spectrogram.window_seconds, hertz)
+
+
 def _species_of_labels(space: OutputSpace, labels: list[str]) -> pl.DataFrame:
     """Return the species a label names, if BirdNET heard one of that scientific or common name."""
     known: dict[str, tuple[str, str]] = {}
@@ -224,7 +243,9 @@ def _labels(settings: Settings, results: Results, experiment: str | None) -> Ite
         ).with_columns(
             recorder=pl.lit(day.recorder), date=pl.lit(day.date), experiment=pl.lit(experiment)
         )
-        windows = windows.hstack(entries[state.winner[rows]])
+        windows = windows.hstack(entries[state.winner[rows]]).with_columns(
+            inherited=pl.Series(state.inherited[rows]), heard=pl.Series(state.heard[rows])
+        )
         hertz = (spectrogram.f_min, spectrogram.f_max)
         yield _in_seconds(windows, inventory, spectrogram.window_seconds, hertz)
 
@@ -256,10 +277,24 @@ KINDS: dict[str, Kind] = {
             "when": pl.Datetime("us", "UTC"),
             "species": pl.String,
             "common_name": pl.String,
+            "inherited": pl.Boolean,
+            "heard": pl.Boolean,
         },
         {"Label": "label", "Region": "region", "Annotator": "who", "When": "when"},
         lambda row: str(row["label"]),
         _labels,
+    ),
+    "predictions": Kind(
+        {
+            **_PLACE,
+            "label": pl.String,
+            "probability": pl.Float64,
+            "margin": pl.Float64,
+            "experiment": pl.String,
+        },
+        {"Label": "label", "Probability": "probability"},
+        lambda row: f"{row['label']} {row['probability']:.2f}",
+        _predictions,
     ),
     "clusters": Kind(
         {**_PLACE, "cluster": pl.Int32, "distance": pl.Float64},

@@ -78,18 +78,23 @@ def _write_audacity(path: Path, kind: Kind, rows: pl.DataFrame) -> None:
 def _detections(
     rows: pl.DataFrame, before: Mapping[str, float] | None = None
 ) -> Iterator[birdnet.Detection]:
-    """Yield detections; ``before`` says how many seconds of sound lie before a recording of the day."""
+    """Yield rows in BirdNET's words; what a person named that is no species is both of its names.
+
+    ``before`` says how many seconds of sound lie before a recording of the day.
+    """
     for row in rows.iter_rows(named=True):
+        label = row.get("label")
         yield birdnet.Detection(
             row["recording"],
             row["start_s"],
             row["end_s"],
             row["low_hz"],
             row["high_hz"],
-            row["species"],
-            row["common_name"],
-            row["confidence"],
+            row["species"] or label,
+            row["common_name"] or label,
+            row["confidence"] if label is None else 1.0,
             0.0 if before is None else before[row["recording"]],
+            None if label is None else (label, row["who"]),
         )
 
 
@@ -112,6 +117,12 @@ PER_DAY: dict[str, tuple[str, Callable[[Path, Iterator[birdnet.Detection]], None
     "birdnet-raven": (".BirdNET.selection.table.txt", birdnet.write_table),
 }
 """Formats whose rows name their recording, so that one file may hold several."""
+WORDS_OF_BIRDNET = {
+    ("birdnet-csv", "detections"),
+    ("birdnet-raven", "detections"),
+    ("birdnet-csv", "labels"),
+}
+"""BirdNET's formats, and what they have columns for."""
 FORMATS = (*PER_RECORDING, "camtrap-dp", "parquet")
 
 
@@ -141,7 +152,7 @@ def chosen_formats(asked: Sequence[str] | None, what: str, per: Per = "recording
             f"{', '.join(map(repr, unknown)) or 'nothing'} is not {', '.join(FORMATS)}", "--format"
         )
     for name in names:
-        if name.startswith("birdnet-") and what != "detections":
+        if name.startswith("birdnet-") and (name, what) not in WORDS_OF_BIRDNET:
             raise DawnChorusError(
                 f"{name} has columns for species and confidence, which {what} have not",
                 "--format",
@@ -179,9 +190,9 @@ def export_tables(
     results : Results
     out : Path
         Folder; ``what`` (and the experiment) become a folder in it.
-    what : {"detections", "boxes", "labels", "clusters"}
-        BirdNET's detections, attention boxes, the windows that regions label, or all windows with their
-        cluster.
+    what : {"detections", "boxes", "labels", "predictions", "clusters"}
+        BirdNET's detections, attention boxes, the windows that regions label, or all windows with what the
+        classifier of the labels says of them, or with their cluster.
     experiment : str or None
         Whose; None takes the only one there is.
     formats : sequence of str or None
@@ -204,7 +215,7 @@ def export_tables(
     if per not in get_args(Per):
         raise DawnChorusError(f"{per!r} is not {' or '.join(get_args(Per))}", "--per")
     chosen = chosen_formats(formats, what, per)
-    if what == "labels":
+    if what in ("labels", "predictions"):
         experiment = choose_experiment(results, experiment)
     elif not KINDS[what].of_experiment:
         if experiment is not None:
