@@ -80,7 +80,15 @@ class Season:
             },
             "experiments": {EXPERIMENT: {"backbone": "vit_nano", "patch": 16}},
             "clustering": {"k": 4, "restarts": 2},
-            "evaluation": {"bootstrap": 10, "folds": 3, "annotations": str(self.truth)},
+            "evaluation": {
+                "bootstrap": 10,
+                "folds": 3,
+                "annotations": str(self.truth),
+                "confidences": [0.1, 0.25, 0.5],
+                "groups": ["recorder_day"],
+                "shots": [],
+                "attentive_windows": 0,
+            },
         }
         for name, change in self.changes.items():
             values[name] = {**values.get(name, {}), **change}

@@ -14,10 +14,12 @@ from dawnchorus.evaluation.agreement import (
     agreement,
     best_clusters,
     cluster_contents,
+    confusion,
     contingency,
     multilabel_purity,
     scores,
 )
+from dawnchorus.evaluation.silhouette import distances, part_of, silhouette
 
 
 def scored(labels, clusters) -> dict[str, float]:
@@ -178,3 +180,33 @@ def test_multilabel_purity_of_single_labels_is_purity():
     labels, clusters = generator.integers(0, 5, 200), generator.integers(0, 7, 200)
     single = sparse.csr_matrix((np.ones(200), (np.arange(200), labels)))
     assert multilabel_purity(single, clusters) == pytest.approx(scored(labels, clusters)["purity"])
+
+
+def test_confusion_by_hand():
+    assert confusion(PRESENT, ["a", "b"], CLUSTERS, "none") == [
+        (3, "a", 1), (3, "b", 1), (3, "none", 1), (7, "a", 2), (7, "b", 2),
+    ]  # fmt: skip
+    assert confusion(sparse.csr_matrix((2, 0)), [], np.array([4, 5]), "none") == [
+        (4, "none", 1), (5, "none", 1),
+    ]  # fmt: skip
+
+
+def test_silhouette_equals_scikit_learn():
+    generator = np.random.default_rng(1)
+    label = generator.integers(0, 3, 150)
+    label[:1] = 9  # a class of one window
+    x = (np.eye(5)[label % 4] + 0.4 * generator.normal(size=(150, 5))).astype(np.float32)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    group = np.array([f"g{one % 10}" for one in range(150)], dtype=object)
+    apart = distances(unit)
+    found = silhouette(apart, label, group, resamples=100, seed=0)
+    assert found.value == pytest.approx(
+        metrics.silhouette_score(x, label, metric="cosine"), abs=1e-5
+    )
+    assert found.interval.low < found.value < found.interval.high
+    assert -0.25 < found.shuffled < 0  # of three classes the nearest other is nearer by chance
+    none = silhouette(apart, np.zeros(150, int), group, resamples=10, seed=0)
+    assert np.isnan(none.value)
+    assert none.reason == "1 classes of 150 windows: a silhouette takes two, and pairs"
+    assert part_of(150, 0).tolist() == list(range(150))
+    assert len(set(part_of(9_000, 0).tolist())) == 2_000

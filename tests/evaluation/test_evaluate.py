@@ -10,12 +10,13 @@ import pytest
 from dawnchorus.birdnet.detections import COLUMNS
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.evaluation import tables
+from dawnchorus.evaluation.attentive import BESIDE
 from dawnchorus.evaluation.coverage_table import lost_windows
 from dawnchorus.evaluation.evaluate import evaluate
-from dawnchorus.evaluation.probe_table import probed_confidence
+from dawnchorus.evaluation.labels import probed_confidence
 from dawnchorus.results import OK, SET_ASIDE, Results, write_receipt
 
-from .season import EXPERIMENT, Season
+from .season import EXPERIMENT, SPECIES, Season
 
 SPACES = [
     EXPERIMENT,
@@ -42,7 +43,14 @@ def evaluated(planted, tmp_path_factory):
     root = tmp_path_factory.mktemp("evaluated") / "season"
     shutil.copytree(planted.root, root)
     season = Season(root)
-    season.changes = {"evaluation": {"windows": 59}}
+    season.changes = {
+        "evaluation": {
+            "windows": 59,
+            "groups": ["recorder_day", "recorder"],
+            "shots": [1, 2],
+            "attentive_windows": 30,
+        }
+    }
     return season, run(season, workers=1)
 
 
@@ -90,8 +98,9 @@ def test_agreement_has_every_space_label_and_confidence(evaluated):
     season, _ = evaluated
     frame = table(season, "agreement")
     keys = frame.select("space", "clustering", "labels", "confidence", "unlabelled", "metric")
-    # 7 clusterings x (3 confidences + annotations) x 2 x 8 metrics, each once.
-    assert len(keys.unique()) == len(frame) == 7 * 4 * 2 * 8
+    # 7 clusterings x (3 confidences + annotations) x 2 x 8 metrics, each once; and silhouettes: of
+    # the clusterings, and of the labels in 6 spaces.
+    assert len(keys.unique()) == len(frame) == 7 * 4 * 2 * 8 + 7 + 6 * 4
     assert set(frame["space"]) == set(SPACES)
     with_value = frame.filter(pl.col("value").is_not_null())
     assert with_value["value"].is_finite().all()
@@ -99,6 +108,21 @@ def test_agreement_has_every_space_label_and_confidence(evaluated):
     sure = pick(frame, space=EXPERIMENT, clustering="assigned", labels="birdnet", metric="ami")
     coverage = pick(sure, unlabelled="class").sort("confidence")["coverage"].to_list()
     assert coverage[0] == coverage[1] > coverage[2]
+
+
+def test_silhouettes_of_clusters_and_labels(evaluated):
+    season, _ = evaluated
+    frame = pick(table(season, "agreement"), space=EXPERIMENT, metric="silhouette")
+    clusters = one(frame, clustering="assigned")
+    labels = one(frame, clustering="labels", labels="annotations")
+    # Unit vectors of planted directions with a little noise: far apart, and shuffled not at all.
+    assert clusters["value"] > 0.8
+    assert labels["value"] > 0.8
+    assert abs(clusters["shuffled"]) < 0.2
+    assert clusters["low"] <= clusters["value"] <= clusters["high"]
+    assert (clusters["classes"], labels["classes"]) == (4, 3)
+    assert (clusters["windows"], labels["windows"]) == (59, 59 - 12)
+    assert clusters["labels"] is None
 
 
 def test_species_and_clusters(evaluated):
@@ -121,34 +145,135 @@ def test_species_and_clusters(evaluated):
     assert heard["species"].to_list() == [None, "Parus major", "Strix aluco", None]
 
 
+def test_confusion_counts_the_planted_clusters(evaluated):
+    season, _ = evaluated
+    frame = table(season, "confusion")
+    mine = pick(frame, space=EXPERIMENT, clustering="assigned", labels="annotations")
+    cells = {(row["cluster"], row["species"]): row["windows"] for row in mine.iter_rows(named=True)}
+    assert list(cells) == [
+        (0, "Turdus merula"), (1, "Parus major"), (2, "Strix aluco"), (3, "none"),
+    ]  # fmt: skip
+    assert sum(cells.values()) == 59
+    # Of BirdNET's labels only those of the middle confidence: a window in two has none.
+    assert set(frame["confidence"]) == {None, 0.25}
+    heard = pick(frame, space=EXPERIMENT, clustering="assigned", confidence=0.25)
+    assert heard["windows"].sum() == 59
+    # Each cluster holds its own species or, where BirdNET was silent, none.
+    assert set(zip(heard["cluster"], heard["species"], strict=True)) == {
+        *((number, name) for number, name in enumerate(SPECIES)), *((at, "none") for at in range(4)),
+    }  # fmt: skip
+
+
+def test_calibration_of_the_pseudo_labels_against_the_truth(evaluated):
+    season, _ = evaluated
+    frame = table(season, "calibration")
+    assert set(frame["labels"]) == {"birdnet", "birdnet, any species"}
+    for labels in ("birdnet", "birdnet, any species"):
+        rows = pick(frame, labels=labels)
+        assert rows["confidence_low"].to_list() == pytest.approx([0.1 * step for step in range(10)])
+        filled = rows.filter(pl.col("detections") > 0)
+        # The planted detections have 0.3 (blackbirds) or 0.8, and all of them are right.
+        assert filled["confidence_low"].to_list() == pytest.approx([0.3, 0.8])
+        assert filled["mean_confidence"].to_list() == pytest.approx([0.3, 0.8])
+        assert filled["correct_share"].to_list() == filled["low"].to_list() == [1.0, 1.0]
+        assert set(rows.filter(pl.col("detections") == 0)["note"]) == {
+            "no detection of this confidence"
+        }
+    found = pick(table(season, "coverage"), what="birdnet", name="labelled", confidence=0.1)
+    assert pick(frame, labels="birdnet")["detections"].sum() == found["windows"].item()
+
+
 def test_probes(evaluated):
     season, _ = evaluated
     frame = table(season, "probes")
-    targets = {"species", "species or none", "recorder", "hour", "birdnet species at 0.25"}
+    nuisance = {"recorder", "hour", "week", "month"}
+    birds = {"species", "birdnet species at 0.25"}
+    targets = {*birds, "species or none", "birdnet species or none at 0.25", *nuisance}
     assert set(frame["target"]) == targets
-    # Per target: 6 spaces x 2 probes x 2 splits x 2 metrics, and the majority's 2.
-    assert len(frame) == len(targets) * (6 * 2 * 2 * 2 + 2)
-    mine = pick(frame, space=EXPERIMENT, target="species or none", split="grouped")
-    assert one(mine, probe="linear", metric="accuracy")["value"] == 1.0
-    assert one(mine, probe="5-nearest neighbours", metric="accuracy")["value"] > 0.9
-    majority = one(frame, probe="majority", target="species", metric="accuracy")
-    assert majority["value"] == pytest.approx(18 / majority["windows"])
+    # Per target: 6 spaces x 2 probes x (2 groupings + leaky) x 2 metrics, and the majority's 2 per
+    # grouping. Of birds: 6 spaces x 2 shots, and the attentive probe, with the linear one beside it
+    # where there are more windows than 30 (two spaces have tokens).
+    curves = len(birds) * 6 * 2 * 2
+    attentive = len(birds) * 6 * 2 + 2 * 2
+    assert len(frame) == len(targets) * (6 * 2 * 3 * 2 + 2 * 2) + curves + attentive
+    whole = frame.filter(pl.col("shots").is_null())
+    mine = pick(whole, space=EXPERIMENT, target="species or none", split="grouped")
+    for group in ("recorder_day", "recorder"):
+        of_group = pick(mine, group=group, metric="accuracy")
+        assert one(of_group, probe="linear")["value"] == 1.0
+        assert one(of_group, probe="5-nearest neighbours")["value"] > 0.9
+    assert one(mine, probe="linear", group="recorder", metric="accuracy")["folds"] == 2
+    majority = pick(frame, probe="majority", target="species", metric="accuracy")
+    for row in majority.iter_rows(named=True):
+        assert row["value"] == pytest.approx(18 / row["windows"])
     # The planted embeddings know nothing of the recorder, the log-mel level knows all.
-    recorder = pick(frame, target="recorder", split="grouped", probe="linear", metric="accuracy")
+    recorder = pick(
+        whole, target="recorder", split="grouped", probe="linear", metric="accuracy",
+        group="recorder_day",
+    )  # fmt: skip
     assert one(recorder, space="log-mel")["value"] == 1.0
     assert one(recorder, space=EXPERIMENT)["value"] < 0.8
+    elsewhere = pick(frame, target="recorder", group="recorder", split="grouped")
+    assert elsewhere["value"].is_null().all()
+
+
+def test_shuffled_labels_stand_beside_the_first_grouping_and_give_chance(evaluated):
+    season, _ = evaluated
+    frame = table(season, "probes").filter(
+        pl.col("shots").is_null() & pl.col("value").is_not_null() & (pl.col("probe") != "majority")
+    )
+    computed = frame.filter(pl.col("shuffled").is_not_null())
+    assert set(computed["group"]) == {"recorder_day"}
+    assert set(computed["split"]) == {"grouped"}
+    beside = frame.filter((pl.col("split") == "grouped") & (pl.col("group") == "recorder_day"))
+    assert len(beside) - len(computed) == 4  # linear, on the attentive probe's windows
+    chance = pick(computed, target="species", metric="balanced_accuracy", probe="linear")
+    assert chance["shuffled"].mean() == pytest.approx(1 / 3, abs=0.12)
+    best = pick(table(season, "species"), clustering="assigned", labels="annotations")
+    assert (best["shuffled"] < best["f1"]).all()
+    heard = pick(
+        table(season, "clusters"), space=EXPERIMENT, clustering="assigned", labels="annotations"
+    )
+    assert heard["detection_rate"].to_list() == [1.0, 1.0, 1.0, 0.0]
+    assert ((heard["shuffled"] > 0.4) & (heard["shuffled"] < 1)).all()
+
+
+def test_few_shot_curves_and_the_attentive_probe_of_birds(evaluated):
+    season, _ = evaluated
+    frame = table(season, "probes")
+    curve = pick(frame, space=EXPERIMENT, target="species", metric="accuracy").filter(
+        pl.col("shots").is_not_null()
+    )
+    assert curve["shots"].to_list() == [1, 2]
+    assert 0.6 < curve["value"][0] < curve["value"][1]
+    assert set(curve["group"]) == {"recorder_day"}
+    attentive = pick(frame, probe="attentive", target="species", metric="accuracy")
+    assert attentive["space"].to_list() == SPACES
+    with_tokens = attentive.filter(pl.col("value").is_not_null())
+    # The planted embeddings are not the network's: both spaces have the same network's tokens.
+    assert with_tokens["space"].to_list() == [EXPERIMENT, "untrained vit_nano/16 cls"]
+    assert with_tokens["windows"].to_list() == [30, 30]
+    assert (with_tokens["shuffled"] < with_tokens["value"]).all()
+    assert set(attentive.filter(pl.col("value").is_null())["note"]) == {
+        "its vectors come from no network with patch tokens"
+    }
+    beside = pick(frame, probe=BESIDE, target="species", metric="accuracy", space=EXPERIMENT)
+    assert (beside["windows"].item(), beside["value"].item()) == (30, 1.0)
 
 
 def test_what_cannot_be_probed_says_why(evaluated):
     season, _ = evaluated
-    hours = pick(table(season, "probes"), target="hour")
-    assert hours["value"].is_null().all()
-    assert set(hours["note"]) == {"of 1 classes, 1 occur in two groups or more; it takes two"}
+    probes = table(season, "probes")
+    for target in ("hour", "week", "month"):
+        rows = pick(probes, target=target)
+        assert rows["value"].is_null().all()
+        assert set(rows["note"]) == {"of 1 classes, 1 occur in two groups or more; it takes two"}
 
 
 def test_no_figure_is_missing_without_a_reason(evaluated):
     season, _ = evaluated
     for name in ("agreement", "probes", "attention"):
+        assert not table(season, name)["value"].is_nan().any()
         without = table(season, name).filter(pl.col("value").is_null())
         assert without["note"].is_not_null().all(), name
 
@@ -190,6 +315,8 @@ def test_no_detections_and_no_annotations(season):
     probes = pick(table(season, "probes"), target="birdnet species at 0.25")
     assert set(probes["note"]) == {"no window has a label"}
     assert set(table(season, "attention")["note"]) == {"there are no annotations"}
+    calibration = table(season, "calibration")
+    assert set(calibration["note"]) == {"evaluation.annotations is not set"}
     assert set(pick(table(season, "species"), labels="birdnet", confidence=0.1)["note"]) == {
         "no detection at 0.1 or above"
     }
@@ -217,6 +344,7 @@ def test_nothing_to_evaluate(season):
     coverage = table(season, "coverage")
     assert len(pick(coverage, what="recorder-day left out")) == 6
     assert len(table(season, "agreement")) == 0
+    assert set(table(season, "calibration")["note"]) == {"no annotated recording among the windows"}
 
 
 def test_no_inventory(tmp_path, season):

@@ -92,7 +92,7 @@ def whole(slurm, tmp_path_factory) -> tuple[Season, Submitter, str]:
         experiments={"one": values["experiments"]["one"] | EXPERIMENT},
         clustering={"k": 2, "fit_windows": 8},
         map={"fit_windows": 10},
-        evaluation={"windows": 12},
+        evaluation={"windows": 12, "shots": [], "attentive_windows": 0},
     )
     submitter = Submitter(slurm, season.root, REPOSITORY / "Snakefile", PARTITIONS)
     running = submitter.start("--configfile", "config.yaml")

@@ -39,7 +39,11 @@ CONFIG = {
     "clustering": {"k": 4, "fit_windows": 40, "restarts": 1},
     "map": {"method": "pca", "fit_windows": 40},
     "attention": {"windows_per_cluster": 1},
-    "evaluation": {"windows": 60, "bootstrap": 10, "folds": 2, "annotations": "truth.parquet"},
+    "evaluation": {
+        "windows": 60, "bootstrap": 10, "folds": 2, "annotations": "truth.parquet",
+        "confidences": [0.1, 0.25, 0.5], "groups": ["recorder_day"], "shots": [],
+        "attentive_windows": 0,
+    },
 }  # fmt: skip
 
 

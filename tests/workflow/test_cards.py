@@ -112,7 +112,9 @@ def real_season(tmp_path_factory) -> Season:
     )
     config = {**CONFIG, "audio": {"root": "cards", "timezone": "America/New_York"}}
     config["birdnet"] = {"min_confidence": 0.1, "top": 100}
-    config["evaluation"] = {"windows": 200, "bootstrap": 10, "folds": 2}
+    config["evaluation"] = {
+        "windows": 200, "bootstrap": 10, "folds": 2, "shots": [], "attentive_windows": 0,
+    }  # fmt: skip
     (root / "config.yaml").write_text(yaml.safe_dump(config))
     season = Season(root)
     season.run()

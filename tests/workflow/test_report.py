@@ -37,7 +37,8 @@ def test_the_page_of_tables_shows_what_was_measured(finished):
         re.findall(r"<td>(.*?)</td>", line)
         for line in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
     ]
-    for row in told.filter(pl.col("space") == "one").iter_rows(named=True):
+    compared = (pl.col("space") == "one") & (pl.col("metric") != "silhouette")
+    for row in told.filter(compared).iter_rows(named=True):
         wanted = [row["space"], row["clustering"], row["labels"], row["metric"]]
         cells = [line for line in shown if all(cell in line for cell in wanted)]
         assert any(f"{row['value']:.4f}" in line for line in cells), row

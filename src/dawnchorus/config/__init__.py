@@ -4,6 +4,7 @@ In: YAML files and overrides, or the JSON that a rule hands to its command. Out:
 """
 
 from dawnchorus.config.encoders import CHOSEN_LATER, PREPARED, Pca, Pooling, Tokens, Weights
+from dawnchorus.config.evaluation import Evaluation, Grouping
 from dawnchorus.config.experiments import (
     PACE,
     Augmentation,
@@ -16,6 +17,7 @@ from dawnchorus.config.experiments import (
     Vicreg,
     sides,
 )
+from dawnchorus.config.labelled import LabelColumns, LabelFormat, LabelledSet
 from dawnchorus.config.publication import Contributor, Publication
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.recipes import Recipe, as_written, resolve
@@ -27,7 +29,6 @@ from dawnchorus.config.sections import (
     Audio,
     BirdNet,
     Embedding,
-    Evaluation,
     Indices,
     MapSource,
     Merge,
@@ -54,8 +55,12 @@ __all__ = [
     "Embedding",
     "Evaluation",
     "Experiment",
+    "Grouping",
     "Indices",
     "Input",
+    "LabelColumns",
+    "LabelFormat",
+    "LabelledSet",
     "MapSource",
     "Merge",
     "Pass",

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
+from dawnchorus.config.evaluation import Evaluation
 from dawnchorus.config.experiments import Experiment
+from dawnchorus.config.labelled import LabelledSet
 from dawnchorus.config.publication import Publication
-from dawnchorus.config.section import Hertz, Positive, Section, Share
+from dawnchorus.config.section import Hertz, Positive, Section
 from dawnchorus.config.space import Clustering, Dask, Drift, Pass, Projection, Sweep
 from dawnchorus.errors import DawnChorusError
 
@@ -35,6 +37,7 @@ RESERVED_NAMES = frozenset(
 """Folders of ``results`` that an experiment must not be called."""
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+Named = TypeVar("Named")
 
 
 class Audio(Section):
@@ -297,27 +300,6 @@ class BirdNet(Section):
         return self
 
 
-class Evaluation(Section):
-    """How good the output spaces are, beside their baselines."""
-
-    windows: Annotated[int, Field(ge=10)] = 20_000
-    """Windows drawn for probes and baselines."""
-    seed: int = 0
-    confidences: tuple[Annotated[float, Field(ge=0.01, le=0.99)], ...] = (0.1, 0.25, 0.5)
-    """BirdNET confidences from which a detection counts."""
-    annotations: Path | None = None
-    """Parquet of boxes: recording, start_s, end_s, low_hz, high_hz, species (``truth.parquet`` of
-    ``dawnchorus simulate`` is one)."""
-    min_overlap: Share = 0.1
-    """Share of a window that a box must cover, or of the box that a window must hold, to count."""
-    neighbours: Positive = 5
-    folds: Annotated[int, Field(ge=2)] = 5
-    bootstrap: Annotated[int, Field(ge=10)] = 200
-    """Resamples of the groups for the 95 % intervals."""
-    group: Literal["recording", "recorder_day", "recorder"] = "recorder_day"
-    """Windows of one group are never on both sides of a split."""
-
-
 class Settings(Section):
     """The whole configuration; ``config/config.yaml`` shows it with comments."""
 
@@ -346,6 +328,8 @@ class Settings(Section):
     attention: Attention = Attention()
     birdnet: BirdNet = BirdNet()
     evaluation: Evaluation = Evaluation()
+    labelled_sets: dict[str, LabelledSet] = Field(default_factory=dict)
+    """Labelled data sets by name, that every output space is measured on (docs/labelled-data.md)."""
     publication: Publication = Publication()
 
     @field_validator("experiments")
@@ -358,13 +342,24 @@ class Settings(Section):
                 raise ValueError(f"{name!r} is a folder of the results; choose another name")
         return experiments
 
-    @field_validator("passes")
+    @field_validator("passes", "labelled_sets")
     @classmethod
-    def _names_of_passes(cls, passes: dict[str, Pass]) -> dict[str, Pass]:
-        for name in passes:
+    def _names_of_others(cls, named: dict[str, Named]) -> dict[str, Named]:
+        for name in named:
             if not re.fullmatch(NAME, name):
                 raise ValueError(f"{name!r}: a name is letters, digits, '_', '-' and '.'")
-        return passes
+        return named
+
+    @model_validator(mode="after")
+    def _windows_of_sets_move_on(self) -> Settings:
+        window = self.spectrogram.window_seconds
+        for name, one in self.labelled_sets.items():
+            if one.overlap_seconds is not None and one.overlap_seconds >= window:
+                raise ValueError(
+                    f"labelled_sets.{name}.overlap_seconds: must be less than "
+                    f"spectrogram.window_seconds ({window:g}), got {one.overlap_seconds:g}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _birdnet_keeps_embeddings(self) -> Settings:
@@ -409,11 +404,17 @@ class Settings(Section):
 
     def experiment(self, name: str) -> Experiment:
         """Return an experiment by name, or say which there are."""
-        try:
-            return self.experiments[name]
-        except KeyError:
-            raise DawnChorusError(
-                f"there is no experiment {name!r}",
-                "experiments",
-                f"the config has {', '.join(self.experiments) or 'none'}",
-            ) from None
+        return _named(self.experiments, name, "experiment", "experiments")
+
+    def labelled_set(self, name: str) -> LabelledSet:
+        """Return a labelled set by name, or say which there are."""
+        return _named(self.labelled_sets, name, "labelled set", "labelled_sets")
+
+
+def _named(there: dict[str, Named], name: str, what: str, where: str) -> Named:
+    try:
+        return there[name]
+    except KeyError:
+        raise DawnChorusError(
+            f"there is no {what} {name!r}", where, f"the config has {', '.join(there) or 'none'}"
+        ) from None

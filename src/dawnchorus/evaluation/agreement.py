@@ -302,3 +302,29 @@ def cluster_contents(
             )
         )
     return contents
+
+
+def confusion(
+    present: sparse.csr_matrix,
+    species: Sequence[str],
+    clusters: NDArray[np.int64],
+    nothing: str,
+) -> list[tuple[int, str, int]]:
+    """Count the windows of each cluster that hold each label; cells without any are left out.
+
+    A window with several labels counts for each, so that a cluster's counts may sum to more than its
+    windows; one without any counts for ``nothing``.
+
+    Returns
+    -------
+    list of (cluster, label, windows)
+        By cluster, then by label, ``nothing`` last.
+    """
+    if not present.shape[0]:
+        return []
+    names = np.unique(clusters)
+    without = sparse.csr_matrix((np.asarray(present.sum(axis=1)) == 0).astype(float))
+    held = np.concatenate([_held(present, clusters), _held(without, clusters)])
+    cells = np.argwhere(held.T > 0)
+    labels = [*species, nothing]
+    return [(int(names[one]), labels[label], int(held[label, one])) for one, label in cells]

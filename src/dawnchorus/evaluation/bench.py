@@ -24,7 +24,10 @@ NOTHING = "none"
 
 @dataclass
 class Bench:
-    """Everything that is measured, and the tables that fill."""
+    """Everything that is measured, and the tables that fill.
+
+    ``workers`` do things at the same time; ``device`` is where networks run.
+    """
 
     settings: Settings
     results: Results
@@ -33,6 +36,7 @@ class Bench:
     spaces: list[Space]
     tables: dict[str, list[Row]]
     workers: int
+    device: str = "auto"
 
     @property
     def group(self) -> NDArray[np.object_]:

@@ -9,6 +9,7 @@ they share at least half of the shorter of the two. If both are 3 s long that is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from dawnchorus.evaluation.windows import Windows
 from dawnchorus.parquet import read_parquet
 from dawnchorus.results import SET_ASIDE, Results, read_receipt
 
+BIRDNET, ANNOTATIONS = "birdnet", "annotations"
+"""Where labels come from."""
 BOX_COLUMNS = ("recording", "start_s", "end_s", "species")
 
 
@@ -136,6 +139,28 @@ def birdnet_labels(
     """
     known = np.zeros(len(windows), dtype=bool)
     known[link.pairs["window"].unique().to_numpy()] = True
+    found = detections_of(results, windows, link)
+    return [
+        # As float32, as BirdNET gives them: 0.1 must count where the model says 0.1.
+        _labels(
+            BIRDNET,
+            confidence,
+            known,
+            found.filter(pl.col("confidence") >= pl.lit(confidence, pl.Float32)),
+        )
+        for confidence in confidences
+    ]
+
+
+def detections_of(results: Results, windows: Windows, link: BirdNetLink) -> pl.DataFrame:
+    """Return BirdNET's detections in the drawn windows.
+
+    Returns
+    -------
+    DataFrame
+        window (its position), species, confidence (float32, the highest of a species in a window);
+        the surest of each window first, and of equals the first by name.
+    """
     schema = {"recording": pl.String, "offset": pl.Int64, "species": pl.String}
     parts = [
         read_parquet(results.detections(day), columns=[*schema, "confidence"])
@@ -143,19 +168,17 @@ def birdnet_labels(
         if results.detections(day).exists()
     ]
     table = pl.concat(parts) if parts else pl.DataFrame(schema={**schema, "confidence": pl.Float32})
-    found = link.pairs.join(table, on=["recording", "offset"], how="inner").sort(
-        ["window", "confidence", "species"], descending=[False, True, False]
+    return (
+        link.pairs.join(table, on=["recording", "offset"], how="inner")
+        .sort(["window", "confidence", "species"], descending=[False, True, False])
+        .unique(["window", "species"], keep="first", maintain_order=True)
+        .select("window", "species", "confidence")
     )
-    return [
-        # As float32, as BirdNET gives them: 0.1 must count where the model says 0.1.
-        _labels(
-            "birdnet",
-            confidence,
-            known,
-            found.filter(pl.col("confidence") >= pl.lit(confidence, pl.Float32)),
-        )
-        for confidence in confidences
-    ]
+
+
+def probed_confidence(confidences: Sequence[float]) -> float:
+    """Return the confidence whose labels are probed: the middle one, the lower of two."""
+    return sorted(confidences)[(len(confidences) - 1) // 2]
 
 
 def read_boxes(path: Path) -> pl.DataFrame:
@@ -239,4 +262,4 @@ def annotation_labels(settings: Settings, windows: Windows, boxes: pl.DataFrame)
             ["window", "shared", "start_s_box", "species"], descending=[False, True, False, False]
         )
     )
-    return _labels("annotations", None, known, found)
+    return _labels(ANNOTATIONS, None, known, found)

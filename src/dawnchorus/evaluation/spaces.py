@@ -17,8 +17,9 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,10 @@ from dawnchorus.vectors import VectorStore
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA
+
+    from dawnchorus.learning.backbone import ModelMetadata
+    from dawnchorus.learning.networks import Backbone
+    from dawnchorus.learning.prepared import PreparedMetadata
 
 BLOCK = 256
 """Windows whose images are in memory at once (32 MB as float32 at 128 x 256)."""
@@ -63,6 +68,10 @@ class Space:
     note : str
     scale_each : bool
         Whether probes scale each feature to deviation 1.
+    network : callable or None
+        Builds the network that the vectors stem from, where it has patch tokens.
+    no_tokens : str
+        Why there is none.
     """
 
     name: str
@@ -71,6 +80,8 @@ class Space:
     held: NDArray[np.bool_]
     note: str = ""
     scale_each: bool = True
+    network: Callable[[], tuple[Backbone, ModelMetadata]] | None = None
+    no_tokens: str = "its vectors come from no network with patch tokens"
 
     @property
     def dimension(self) -> int:
@@ -80,12 +91,32 @@ class Space:
 
 def experiment_space(results: Results, name: str, windows: Windows) -> Space:
     """Read an experiment's embeddings of the windows."""
+    from dawnchorus.learning.backbone import load_model, read_metadata
+
     parts = []
     for day, positions in windows.by_day():
         store = VectorStore.open(results.experiment(name).embeddings(day))
         rows = store.find(windows.recording[positions].tolist(), windows.offset[positions])
         parts.append(store.take(rows))
-    return Space(name, EXPERIMENT, np.concatenate(parts), np.ones(len(windows), dtype=bool))
+    model = results.experiment(name).model
+    lacking = lacks_tokens(read_metadata(model))
+    return Space(
+        name,
+        EXPERIMENT,
+        np.concatenate(parts),
+        np.ones(len(windows), dtype=bool),
+        network=None if lacking else lambda: load_model(model),
+        no_tokens=lacking,
+    )
+
+
+def lacks_tokens(metadata: ModelMetadata | PreparedMetadata) -> str:
+    """Say why a model has no tokens of patches; empty if it has."""
+    from dawnchorus.learning.backbone import ModelMetadata
+
+    if isinstance(metadata, ModelMetadata):
+        return "" if metadata.heads else f"{metadata.backbone} has no patch tokens"
+    return f"{metadata.title} has no patch tokens"
 
 
 def birdnet_space(results: Results, windows: Windows, link: BirdNetLink) -> Space | None:
@@ -207,6 +238,7 @@ def untrained_spaces(
     from dawnchorus.learning.whitening import Whitening
 
     spaces: dict[str, Space] = {}
+    seed = settings.evaluation.seed
     for experiment in experiments:
         metadata = read_metadata(results.experiment(experiment).model)
         random = settings.experiment(experiment).method == "untrained"
@@ -216,7 +248,7 @@ def untrained_spaces(
         if name in spaces:
             continue
         network = Network(
-            untrained(metadata, settings.evaluation.seed),
+            untrained(metadata, seed),
             metadata,
             batch_size=min(settings.embedding.batch_size, BLOCK),
             device=device_named(device),
@@ -236,15 +268,41 @@ def untrained_spaces(
         if metadata.whitening is not None:
             found = torch.from_numpy(rows)
             rows = Whitening.fit([found], metadata.whitening)(found).numpy()
-        spaces[name] = Space(name, BASELINE, rows, np.ones(len(windows), dtype=bool))
+        spaces[name] = Space(
+            name,
+            BASELINE,
+            rows,
+            np.ones(len(windows), dtype=bool),
+            network=None if lacks_tokens(metadata) else partial(_as_drawn, metadata, seed),
+            no_tokens=lacks_tokens(metadata),
+        )
     return list(spaces.values())
 
 
-def clustered(space: Space, k: int, *, seed: int, restarts: int) -> tuple[NDArray[np.int64], str]:
-    """Cluster a space's vectors as the experiments' are: spherical k-means.
+def _as_drawn(metadata: ModelMetadata, seed: int) -> tuple[Backbone, ModelMetadata]:
+    from dawnchorus.learning.backbone import untrained
+
+    return untrained(metadata, seed), metadata
+
+
+def directions(space: Space) -> NDArray[np.float32]:
+    """Return a space's vectors as unit vectors: what clusters are found among.
 
     Log-mel statistics are standardised first: they are decibels far from zero, and their direction
     would be much the same for every window.
+    """
+    from dawnchorus.clustering.sphere import unit
+
+    vectors = space.vectors
+    if space.name.startswith("log-mel"):
+        deviation = vectors.std(axis=0)
+        deviation[deviation == 0] = 1.0
+        vectors = (vectors - vectors.mean(axis=0)) / deviation
+    return unit(vectors)
+
+
+def clustered(space: Space, k: int, *, seed: int, restarts: int) -> tuple[NDArray[np.int64], str]:
+    """Cluster a space's :func:`directions` as the experiments' are: spherical k-means.
 
     Returns
     -------
@@ -253,14 +311,9 @@ def clustered(space: Space, k: int, *, seed: int, restarts: int) -> tuple[NDArra
         Says if there are fewer clusters than asked for.
     """
     from dawnchorus.clustering.kmeans import spherical_kmeans
-    from dawnchorus.clustering.sphere import nearest, one_core, unit
+    from dawnchorus.clustering.sphere import nearest, one_core
 
-    vectors = space.vectors
-    if space.name.startswith("log-mel"):
-        deviation = vectors.std(axis=0)
-        deviation[deviation == 0] = 1.0
-        vectors = (vectors - vectors.mean(axis=0)) / deviation
-    vectors = unit(vectors)
+    vectors = directions(space)
     different = len(np.unique(vectors, axis=0))
     fitted = min(k, different)
     note = f"{fitted} clusters: there are no more different windows" if fitted < k else ""

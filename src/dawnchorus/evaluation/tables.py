@@ -43,6 +43,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "recall": pl.Float64,
         "f1": pl.Float64,
         "enrichment": pl.Float64,
+        "shuffled": pl.Float64,
         "note": pl.String,
     },
     "clusters": {
@@ -53,6 +54,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "species": pl.String,
         "share": pl.Float64,
         "enrichment": pl.Float64,
+        "shuffled": pl.Float64,
         "note": pl.String,
     },
     "probes": {
@@ -61,11 +63,41 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "probe": pl.String,
         "split": pl.String,
         "group": pl.String,
+        "shots": pl.Int64,
         **_FIGURE,
+        "shuffled": pl.Float64,
         "windows": pl.Int64,
         "classes": pl.Int64,
         "groups": pl.Int64,
         "folds": pl.Int64,
+        "note": pl.String,
+    },
+    "confusion": {
+        **_CLUSTERED,
+        "cluster": pl.Int64,
+        "species": pl.String,
+        "windows": pl.Int64,
+        "note": pl.String,
+    },
+    "calibration": {
+        "labels": pl.String,
+        "confidence_low": pl.Float64,
+        "confidence_high": pl.Float64,
+        "detections": pl.Int64,
+        "mean_confidence": pl.Float64,
+        "correct_share": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "note": pl.String,
+    },
+    "cost": {
+        **_SPACE,
+        "parameters": pl.Int64,
+        "device": pl.String,
+        "training_hours": pl.Float64,
+        "gpu_hours": pl.Float64,
+        "training_windows": pl.Int64,
+        "windows_per_second": pl.Float64,
         "note": pl.String,
     },
     "attention": {
@@ -86,10 +118,12 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "note": pl.String,
     },
 }
-"""Columns of each table. ``low`` and ``high`` bound the 95 % interval over groups; ``shuffled`` is
-the same figure with shuffled labels; ``unlabelled`` says whether windows without a label are a
-class of their own (``class``) or left out (``left out``); ``clustering`` whether clusters are the
-season's (``assigned``) or k-means on these very windows (``fitted``)."""
+"""Columns of each table. ``low`` and ``high`` bound the 95 % interval over groups. ``shuffled`` is the
+same figure with shuffled labels, null where it was not computed: the score or the metric, a species'
+``f1``, a cluster's ``detection_rate``. ``shots`` says how many windows per class a probe was trained on
+(null: all), ``unlabelled`` whether windows without a label are a class of their own (``class``) or left
+out (``left out``), ``clustering`` whether clusters are the season's (``assigned``), k-means on these
+very windows (``fitted``), or the labels themselves (``labels``, of silhouettes)."""
 
 LOST = {"recorder": pl.String, "date": pl.String, "recording": pl.String, "windows": pl.Int64}
 DIGITS = 4
@@ -111,6 +145,12 @@ def figure(metric: str, value: float | None, bounds: Interval) -> Row:
         "low": number(bounds.low),
         "high": number(bounds.high),
     }
+
+
+def covered(what: str, name: str, count: int, of: int, note: str = "") -> Row:
+    """Return a row of the table coverage: so many of so many."""
+    share = count / of if of else None
+    return {"what": what, "name": name, "windows": count, "of": of, "share": share, "note": note}
 
 
 def write_tables(folder: Path, tables: Mapping[str, Sequence[Row]]) -> dict[str, int]:
