@@ -46,7 +46,10 @@ ECOLOGY_TABLES = tuple(
     for kind in ("parquet", "tsv")
 )
 """Beside the figures of the same name: what they show."""
-COMPARISON_FIGURES = ("agreement.png", "probes.png", "nuisance.png", "tables.html")
+COMPARISON_FIGURES = (
+    *("agreement.png", "probes.png", "nuisance.png", "few_shot.png", "coverage.png"),
+    *("confusion.png", "calibration.png", "cost.png", "learning.png", "tables.html"),
+)
 
 OK, PARTIAL, SET_ASIDE = "ok", "partial", "set aside"
 """Verdicts of a recorder-day: all of it, some of it, nothing of it was usable."""
@@ -261,6 +264,16 @@ class Results:
     def comparison(self, figure: str) -> Path:
         """Figure across experiments."""
         return self.evaluation / "figures" / figure
+
+    @property
+    def comparison_page(self) -> Path:
+        """Page that compares all spaces."""
+        return self.evaluation / "comparison.html"
+
+    @property
+    def comparison_table(self) -> Path:
+        """The table behind the page: a row per space; a TSV lies beside it."""
+        return self.evaluation / "comparison.parquet"
 
     @property
     def report(self) -> Path:

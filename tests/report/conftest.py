@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 from dawnchorus.clustering.cards import cards
 from dawnchorus.clustering.season_counts import count_season
+from dawnchorus.report import style
 from dawnchorus.report.cards import draw_cards
+from dawnchorus.report.comparison_page import write_page
 from explorer.conftest import EXPERIMENT
 
+from .compared import write_season
 from .described import DAYS, Described, describe
+from .tabs import ARGUMENTS, CHROMIUM
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +35,35 @@ def page(described: Described, tmp_path_factory):
     path = tmp_path_factory.mktemp("figures") / "cards.html"
     draw_cards(described.settings, described.results, table, counts, points, path)
     return path, table, counts
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are saved, to look at their axes."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(self, *arguments, **options):
+        figures.append(self)
+        return save(self, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(style.plt, "close", lambda figure: None)
+    return figures
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory):
+    """A season with everything to compare, a labelled set, and its page; only read it."""
+    settings, results = write_season(tmp_path_factory.mktemp("compared"), sets=("clips",))
+    write_page(settings, results)
+    return settings, results

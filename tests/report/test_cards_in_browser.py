@@ -1,54 +1,15 @@
-"""The page of cluster cards in a real browser, opened from the file system: Debian's Chromium, driven by Playwright."""
+"""The page of cluster cards in a real browser."""
 
 from __future__ import annotations
 
 import base64
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from .tabs import NEEDS_BROWSER, opened
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs a browser: {CHROMIUM} is not there"),
-]
-api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-def opened(browser, path: Path):
-    """The page in a tab, and all that it complains of or asks the network for."""
-    tab = browser.new_context(viewport={"width": 1440, "height": 1000}, offline=True).new_page()
-    tab.set_default_timeout(20_000)
-    complaints: list[str] = []
-    tab.on("console", lambda message: complaints.append(message.text))
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on(
-        "request",
-        lambda asked: (
-            None
-            if asked.url.startswith(("file://", "data:"))
-            else complaints.append(f"asked the network for {asked.url}")
-        ),
-    )
-    tab.goto(path.as_uri())
-    tab.wait_for_selector("body[data-ready=true]")
-    return tab, complaints
+pytestmark = NEEDS_BROWSER
 
 
 def test_pictures_show_and_a_clip_plays_from_the_file_system(browser, page):

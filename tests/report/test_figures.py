@@ -11,24 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dawnchorus.report import maps, style, training
+from dawnchorus.report import maps, training
 from dawnchorus.report.attention_window import strength
 from dawnchorus.report.windows import Pictures, contrast
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that are saved, to look at their axes."""
-    figures: list[Figure] = []
-    save = Figure.savefig
-
-    def keep(self, *arguments, **options):
-        figures.append(self)
-        return save(self, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    monkeypatch.setattr(style.plt, "close", lambda figure: None)
-    return figures
 
 
 def points() -> pl.DataFrame:

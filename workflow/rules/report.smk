@@ -126,6 +126,14 @@ rule comparison_figures:
         EVALUATION_RECEIPT,
         LABELLED,
     output:
+        table=RESULTS.comparison_table,
+        table_to_read=RESULTS.comparison_table.with_suffix(".tsv"),
+        page=report(
+            RESULTS.comparison_page,
+            category="5. Evaluation",
+            labels={"figure": "comparison"},
+            caption="../report/comparison.rst",
+        ),
         agreement=report(
             RESULTS.comparison("agreement.png"),
             category="5. Evaluation",
@@ -141,8 +149,44 @@ rule comparison_figures:
         nuisance=report(
             RESULTS.comparison("nuisance.png"),
             category="5. Evaluation",
-            labels={"figure": "recorder and hour"},
+            labels={"figure": "recorder and time"},
             caption="../report/nuisance.rst",
+        ),
+        few_shot=report(
+            RESULTS.comparison("few_shot.png"),
+            category="5. Evaluation",
+            labels={"figure": "few labels"},
+            caption="../report/few_shot.rst",
+        ),
+        coverage=report(
+            RESULTS.comparison("coverage.png"),
+            category="5. Evaluation",
+            labels={"figure": "coverage and agreement"},
+            caption="../report/coverage.rst",
+        ),
+        confusion=report(
+            RESULTS.comparison("confusion.png"),
+            category="5. Evaluation",
+            labels={"figure": "clusters and species"},
+            caption="../report/confusion.rst",
+        ),
+        calibration=report(
+            RESULTS.comparison("calibration.png"),
+            category="5. Evaluation",
+            labels={"figure": "trust in BirdNET"},
+            caption="../report/calibration.rst",
+        ),
+        cost=report(
+            RESULTS.comparison("cost.png"),
+            category="5. Evaluation",
+            labels={"figure": "cost and quality"},
+            caption="../report/cost.rst",
+        ),
+        learning=report(
+            RESULTS.comparison("learning.png"),
+            category="5. Evaluation",
+            labels={"figure": "trainings"},
+            caption="../report/learning.rst",
         ),
         tables=report(
             RESULTS.comparison("tables.html"),

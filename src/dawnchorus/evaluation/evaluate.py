@@ -20,6 +20,7 @@ from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.evaluation import tables as table_of
 from dawnchorus.evaluation.bench import Bench
+from dawnchorus.evaluation.cost import cost_rows
 from dawnchorus.evaluation.coverage_table import fill_coverage, lost_windows
 from dawnchorus.evaluation.labels import (
     annotation_labels,
@@ -97,6 +98,7 @@ def evaluate(
     )
     fill_coverage(bench, days, left_out, missing)
     measure(bench, present, missing, link, boxes)
+    bench.tables["cost"] += cost_rows(results, days, bench.spaces, missing)
     return _finish(bench, usable, left_out, missing)
 
 
@@ -133,6 +135,8 @@ def _finish(
         )
     table_of.write_tsv(folder / "lost.tsv", lost)
     counts = table_of.write_tables(folder, bench.tables)
+    # What a machine took is no content: the same spaces have the same fingerprint wherever they were made.
+    measured = {name: rows for name, rows in bench.tables.items() if name != "cost"}
     parameters = settings.evaluation.model_dump(mode="json", exclude={"annotations"})
     receipt = {
         "verdict": SET_ASIDE if not len(bench.windows) else PARTIAL if missing or left_out else OK,
@@ -148,7 +152,7 @@ def _finish(
         "tables": counts,
         "parameters": parameters,
         "clustering": settings.clustering.model_dump(mode="json"),
-        "fingerprint": fingerprint([_inputs(bench, usable, missing), parameters, bench.tables]),
+        "fingerprint": fingerprint([_inputs(bench, usable, missing), parameters, measured]),
         "version": __version__,
     }
     write_receipt(folder / "evaluation.json", receipt)

@@ -28,6 +28,7 @@ GROUPS = {
     "views": "pace",
     "data": "pace",
     "monitor": "pace",
+    "processes": "pace",
     "gpu": "pace",
     "memory": "pace",
 }

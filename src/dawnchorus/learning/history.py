@@ -33,6 +33,7 @@ all their windows together; seconds and bytes are the first process's.
 ``views_per_second``        windows times the views of each
 ``data_wait_share``         share of the time since then in which the loop waited for windows
 ``monitor_share``           share of the time since then that monitors took
+``processes``, ``device``   how many train together (one per GPU), and what they compute on
 ``gpu_memory_gb``           10^9 bytes; most that tensors held on the GPU since the start; without a
 ``memory_gb``               GPU the most that the process held in memory
 ``warning``, ``alarm``      in few lines, text: what is not as it should be

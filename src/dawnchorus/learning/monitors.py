@@ -215,6 +215,8 @@ class Monitors:
             "views_per_second": rate * len(self._method.crops),
             "data_wait_share": self._waited / seconds,
             "monitor_share": self._took / seconds,
+            "processes": self._ranks.world,
+            "device": name_of(self._ranks.device),
             **memory(self._ranks.device),
         }
 
@@ -257,6 +259,11 @@ def measured(figures: Figures, usage: measures.Usage, ranks: Ranks) -> Entry:
     if "targets" in figures and used is None:
         found["prototypes_used"] = None
     return found
+
+
+def name_of(device: torch.device) -> str:
+    """Return what a device calls itself, as ``NVIDIA H200``; ``CPU`` without a GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def memory(device: torch.device) -> Entry:

@@ -171,7 +171,7 @@ def output_of(results: Results, key: Key) -> Path:
         "outliers": space.outliers_receipt,
         "evaluate": results.evaluation / "evaluation.json",
         "experiment_figures": space.cards,
-        "comparison_figures": results.comparison("tables.html"),
+        "comparison_figures": results.comparison_page,
         "snakemake_report": results.report,
     }[rule]
 

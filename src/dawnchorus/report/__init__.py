@@ -51,15 +51,17 @@ def draw_experiment(
 
 
 def draw_comparison(settings: Settings, results: Results) -> None:
-    """Draw the evaluation's figures and tables across experiments and baselines."""
+    """Draw the evaluation's figures, tables and page across experiments and baselines."""
     from dawnchorus.report.comparison import (
         draw_agreement,
         draw_nuisance,
         draw_probes,
         write_tables,
     )
+    from dawnchorus.report.comparison_page import write_page
 
     draw_agreement(results, results.comparison("agreement.png"))
     draw_probes(results, results.comparison("probes.png"))
     draw_nuisance(results, results.comparison("nuisance.png"))
     write_tables(results, results.comparison("tables.html"))
+    write_page(settings, results)

@@ -7,9 +7,7 @@ in the folder ``clips`` beside it.
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ from dawnchorus.config import Settings
 from dawnchorus.parquet import scan_parquet
 from dawnchorus.report.clips import BIT_DB, cut_clips
 from dawnchorus.report.points import NONE
-from dawnchorus.report.style import SPECTROGRAM
+from dawnchorus.report.style import SPECTROGRAM, data_address
 from dawnchorus.report.windows import Pictures, contrast, read_pictures
 from dawnchorus.results import Results, write_text
 
@@ -49,18 +47,12 @@ REASONS = 3
 """Most reasons told why clips could not be cut."""
 
 
-def _address(image: Image.Image, kind: str, **options: Any) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind.upper(), **options)
-    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
 def _picture(decibels: NDArray[np.float32]) -> str:
     """Return a spectrogram as a data address: low frequencies below, the window's own contrast."""
     low, high = contrast(decibels)
     shown = mpl.colormaps[SPECTROGRAM](np.clip((decibels[::-1] - low) / (high - low), 0, 1))
     image = Image.fromarray((shown[..., :3] * 255).astype(np.uint8))
-    return _address(image, "webp", quality=WEBP_QUALITY, method=4)
+    return data_address(image, "webp", quality=WEBP_QUALITY, method=4)
 
 
 def _labelled(points: pl.DataFrame, cluster: int) -> list[dict[str, Any]]:
@@ -98,7 +90,7 @@ class _Calendar:
         shades = mpl.colormaps[RASTER](np.nan_to_num(share / (most or 1.0)))[..., :3]
         pixels = (shades * 255).astype(np.uint8)
         pixels[self.recorded == 0] = NOT_RECORDED
-        return _address(Image.fromarray(pixels[::-1]), "png", optimize=True), most
+        return data_address(Image.fromarray(pixels[::-1]), "png", optimize=True), most
 
     def ticks(self) -> list[dict[str, Any]]:
         """Return labels of the date axis: first of months, else the first and the last date."""

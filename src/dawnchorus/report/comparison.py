@@ -1,4 +1,4 @@
-"""Figures across experiments and baselines, and one page with every table.
+"""Bars across experiments and baselines, and one page with every table.
 
 In: the tables of the evaluation. Out: PNG files and an HTML page. Intervals are drawn wherever there
 are some, chance is drawn beside the score it belongs to, and the leaky split is named so.
@@ -13,11 +13,15 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.axes import Axes
 
+from dawnchorus.evaluation.comparison import NUISANCE
 from dawnchorus.parquet import read_parquet
 from dawnchorus.report.style import ACCENT, COLOURS, FAINT, INK, drawing
 from dawnchorus.results import Results, write_text
 
-TABLES = ("agreement", "probes", "species", "clusters", "attention", "coverage", "lost")
+TABLES = (
+    *("agreement", "probes", "species", "clusters", "confusion", "calibration", "attention"),
+    *("coverage", "cost", "lost"),
+)
 MOST_ROWS = 2_000
 """Rows of a table that a page shows; the TSV beside it has all."""
 
@@ -107,8 +111,13 @@ def draw_agreement(results: Results, path: Path) -> None:
 
 def _probe_panels(results: Results, path: Path, targets: list[str], empty: str) -> None:
     probes = _table(results, "probes").filter(
-        (pl.col("metric") == "balanced_accuracy") & pl.col("target").is_in(targets)
+        (pl.col("metric") == "balanced_accuracy")
+        & pl.col("target").is_in(targets)
+        & pl.col("shots").is_null()
     )
+    # Of several groupings the first, which all intervals go by.
+    group = probes.filter(pl.col("split") == "grouped")["group"].head(1)
+    probes = probes.filter((pl.col("split") != "grouped") | pl.col("group").is_in(group.implode()))
     known = probes.filter(pl.col("value").is_not_null())
     targets = [target for target in targets if target in set(known["target"])]
     makers = [
@@ -151,13 +160,13 @@ def _probe_panels(results: Results, path: Path, targets: list[str], empty: str) 
 def draw_probes(results: Results, path: Path) -> None:
     """Draw what a nearest-neighbour and a linear probe read out of each space about species."""
     targets = _table(results, "probes")["target"].unique(maintain_order=True).to_list()
-    birds = [target for target in targets if target not in ("recorder", "hour")]
+    birds = [target for target in targets if target not in NUISANCE]
     _probe_panels(results, path, birds, "no labels to probe for, or too few groups to split")
 
 
 def draw_nuisance(results: Results, path: Path) -> None:
-    """Draw how well each space tells recorder and hour."""
-    _probe_panels(results, path, ["recorder", "hour"], "one recorder, one hour: nothing to tell")
+    """Draw how well each space tells recorder and time."""
+    _probe_panels(results, path, list(NUISANCE), "one recorder, one hour: nothing to tell")
 
 
 def write_tables(results: Results, path: Path) -> None:

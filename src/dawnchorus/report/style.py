@@ -5,8 +5,11 @@ In: a matplotlib figure. Out: a PNG, published whole; the same data give the sam
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,17 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 from dawnchorus.results import publishing
 
 INK = "#22303a"
 FAINT = "#c3cbd1"
 PAPER = "#fcfbf8"
+SOFT = "#5c6a73"
 ACCENT = "#c8553d"
+ACCENT_TEXT = "#a8402b"
+"""Dark enough to read (contrast of 5.9 on :data:`PAPER`)."""
 SPECTROGRAM = "magma"
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart, then lighter kin.
@@ -55,10 +62,16 @@ RC: dict[Any, Any] = {
 
 
 @contextmanager
-def drawing(path: Path, width: float, height: float, dpi: float = 130) -> Iterator[Figure]:
-    """Yield a figure of ``width`` x ``height`` inches and publish it as PNG at ``path``."""
+def drawing(
+    path: Path, width: float, height: float, dpi: float = 130, settled: bool = False
+) -> Iterator[Figure]:
+    """Yield a figure of ``width`` x ``height`` inches and publish it as PNG at ``path``.
+
+    The axes find their room by themselves, or are ``settled`` (:func:`settle`), which is much faster where there is
+    much to write.
+    """
     with plt.rc_context(RC):
-        figure = plt.figure(figsize=(width, height), layout="constrained")
+        figure = plt.figure(figsize=(width, height), layout=None if settled else "constrained")
         try:
             yield figure
             with publishing(path) as partial:
@@ -68,7 +81,40 @@ def drawing(path: Path, width: float, height: float, dpi: float = 130) -> Iterat
             plt.close(figure)
 
 
-def say_only(path: Path, sentence: str) -> None:
-    """Publish a figure that only says why there is nothing to draw."""
+@dataclass(frozen=True)
+class Margins:
+    """Room around each panel, in inches."""
+
+    left: float = 0.7
+    right: float = 0.2
+    bottom: float = 0.6
+    top: float = 0.4
+
+
+def settle(figure: Figure, lines: int, columns: int, margins: Margins, below: float = 0.0) -> None:
+    """Give the figure's panels (lines x columns) their margins, and the figure ``below`` inches under them all."""
+    width, height = figure.get_size_inches()
+    panel = width / columns - margins.left - margins.right
+    tall = (height - below) / lines - margins.bottom - margins.top
+    figure.subplots_adjust(
+        left=margins.left / width,
+        right=1 - margins.right / width,
+        bottom=(margins.bottom + below) / height,
+        top=1 - margins.top / height,
+        wspace=(margins.left + margins.right) / panel,
+        hspace=(margins.bottom + margins.top) / tall,
+    )
+
+
+def data_address(image: Image.Image, kind: str, **options: Any) -> str:
+    """Return a picture as an address that holds it: a page that has it needs no other file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind.upper(), **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def say_only(path: Path, sentence: str) -> str:
+    """Publish a figure that only says why there is nothing to draw; return what it says."""
     with drawing(path, 7, 1.2, DPI) as figure:
         figure.text(0.5, 0.5, sentence, ha="center", va="center", wrap=True)
+    return sentence

@@ -26,7 +26,7 @@ SMOOTHED = 40
 """A curve is drawn as logged, faint, and averaged over one in so many of its points."""
 OWN_FIGURES = {
     *("step", "epoch", "taken", "loss", "gradient_norm", "learning_rate", "weight_decay"),
-    *("windows_per_second", "views_per_second", "data_wait_share", "monitor_share"),
+    *("windows_per_second", "views_per_second", "data_wait_share", "monitor_share", "processes"),
     *("gpu_memory_gb", "memory_gb", "rankme", "rankme_centred", "embedding_std", "center_norm"),
 }
 """Figures that have a panel of their own, or none; what else a method logs shares one."""
@@ -121,18 +121,21 @@ def _panels(log: Log, uniform: float | None) -> list[tuple[str, Callable[[Axes],
     return panels
 
 
-def _curve(axes: Axes, log: Log, key: str, colour: str, label: str = "") -> None:
-    """One figure over the steps: points as they are if there are few, else with their mean."""
+def curve(
+    axes: Axes, log: Log, key: str, colour: str, label: str = "", over: str = "step"
+) -> tuple[float, float] | None:
+    """Draw one figure: points as they are if there are few, else with their mean; return where the curve ends."""
     there = np.isfinite(log[key])
-    step, value = log["step"][there], log[key][there]
+    step, value = log[over][there], log[key][there]
     width = max(1, len(value) // SMOOTHED)
     if width > 1:
         axes.plot(step, value, color=colour, linewidth=0.7, alpha=0.3)
-        mean = np.convolve(value, np.ones(width) / width, mode="valid")
-        axes.plot(step[width - 1 :], mean, color=colour, linewidth=1.7, label=label)
+        value, step = np.convolve(value, np.ones(width) / width, mode="valid"), step[width - 1 :]
+        axes.plot(step, value, color=colour, linewidth=1.7, label=label)
     else:
         marker = "o" if len(value) < 30 else ""
         axes.plot(step, value, color=colour, linewidth=1.5, marker=marker, ms=3, label=label)
+    return (float(step[-1]), float(value[-1])) if len(value) else None
 
 
 def _bound(axes: Axes, value: float, meaning: str, colour: str = INK) -> None:
@@ -155,15 +158,15 @@ def _legend(axes: Axes) -> None:
 
 
 def _loss(axes: Axes, log: Log, uniform: float | None) -> None:
-    _curve(axes, log, "loss", ACCENT)
+    curve(axes, log, "loss", ACCENT)
     if uniform is not None:
         _bound(axes, uniform, f"ln(prototypes) = {uniform:.2f}: uniform")
 
 
 def _teacher(axes: Axes, log: Log, uniform: float | None) -> None:
-    _curve(axes, log, "teacher_entropy", COLOURS[0], "entropy")
+    curve(axes, log, "teacher_entropy", COLOURS[0], "entropy")
     if "teacher_information" in log:
-        _curve(axes, log, "teacher_information", COLOURS[4], "information about the window")
+        curve(axes, log, "teacher_information", COLOURS[4], "information about the window")
     if uniform is not None:
         _bound(axes, uniform, "uniform")
     axes.set_ylim(bottom=0)
@@ -171,23 +174,23 @@ def _teacher(axes: Axes, log: Log, uniform: float | None) -> None:
 
 
 def _spread(axes: Axes, log: Log) -> None:
-    _curve(axes, log, "embedding_std", COLOURS[0])
+    curve(axes, log, "embedding_std", COLOURS[0])
     _bound(axes, 0.0, "all alike")
     _bound(axes, 1.0, "even")
     axes.set_ylim(-0.05, 1.15)
 
 
 def _ranks(axes: Axes, log: Log) -> None:
-    _curve(axes, log, "rankme", COLOURS[0], "as in the paper")
+    curve(axes, log, "rankme", COLOURS[0], "as in the paper")
     if "rankme_centred" in log:
-        _curve(axes, log, "rankme_centred", COLOURS[1], "without the mean")
+        curve(axes, log, "rankme_centred", COLOURS[1], "without the mean")
         _legend(axes)
     _bound(axes, 1.0, "one")
     axes.set_ylim(bottom=0)
 
 
 def _used(axes: Axes, log: Log) -> None:
-    _curve(axes, log, "prototypes_used", COLOURS[2])
+    curve(axes, log, "prototypes_used", COLOURS[2])
     axes.set_ylim(0, 1.05)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
@@ -197,7 +200,7 @@ def _neighbours(axes: Axes, log: Log) -> None:
         if f"knn_{label}" not in log:
             continue
         colour = COLOURS[(0, 4, 2)[number]]
-        _curve(axes, log, f"knn_{label}", colour, label)
+        curve(axes, log, f"knn_{label}", colour, label)
         chance = log.get(f"knn_{label}_chance", np.array([math.nan]))
         if np.isfinite(chance).any():
             _bound(axes, float(chance[np.isfinite(chance)][-1]), "", colour)
@@ -208,7 +211,7 @@ def _neighbours(axes: Axes, log: Log) -> None:
 
 def _extra(axes: Axes, log: Log, keys: list[str]) -> None:
     for number, key in enumerate(keys):
-        _curve(axes, log, key, COLOURS[number % len(COLOURS)], key.replace("_", " "))
+        curve(axes, log, key, COLOURS[number % len(COLOURS)], key.replace("_", " "))
     _legend(axes)
 
 
@@ -230,13 +233,13 @@ def _schedules(axes: Axes, log: Log) -> None:
 
 def _pace(axes: Axes, log: Log) -> None:
     """Windows per second, and the share of the time that went to waiting and to monitors."""
-    _curve(axes, log, "windows_per_second", COLOURS[0], "windows per second")
+    curve(axes, log, "windows_per_second", COLOURS[0], "windows per second")
     axes.set_ylim(0, 1.3 * float(np.nanmax(log["windows_per_second"])))  # room for the legend
     axes.set_ylabel("windows per second")
     share = axes.twinx()
-    _curve(share, log, "data_wait_share", COLOURS[4], "waiting for data")
+    curve(share, log, "data_wait_share", COLOURS[4], "waiting for data")
     if "monitor_share" in log:
-        _curve(share, log, "monitor_share", COLOURS[3], "monitors")
+        curve(share, log, "monitor_share", COLOURS[3], "monitors")
     share.set_ylim(0, 1)
     share.spines["right"].set_visible(True)
     share.spines["right"].set_color(FAINT)
