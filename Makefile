@@ -24,7 +24,7 @@ demo: env
 	@bash workflow/demo.sh $(CORES)
 
 test: env lint
-	pytest -n $(CORES) --dist worksteal
+	pytest -n $(CORES) --dist worksteal --durations 30 --durations-min 10
 
 test-quick: env
 	pytest -n $(CORES) -m "not slow and not workflow"

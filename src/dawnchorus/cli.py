@@ -363,6 +363,33 @@ def evaluate(
 
 
 @app.command()
+def labelled(
+    name: Annotated[str, typer.Argument(help="Of the set, in labelled_sets of the config.")],
+    sound: Annotated[
+        bool,
+        typer.Option("--sound", help="Only read its sound: inventory, spectrograms, BirdNET."),
+    ] = False,
+    workers: Workers = 1,
+    device: Device = "auto",
+    config_files: ConfigFiles = None,
+    overrides: Overrides = None,
+    handed: Handed = None,
+) -> None:
+    """Measure the output spaces on a labelled data set (docs/labelled-data.md): --sound first, then without.
+
+    Example: dawnchorus labelled esc10 --sound && dawnchorus labelled esc10
+    """
+    from dawnchorus.evaluation.labelled import evaluate_set, take_in_set
+
+    settings, results = chosen_settings(config_files, overrides, handed)
+    if sound:
+        receipt = take_in_set(settings, results, name, workers=workers)
+    else:
+        receipt = evaluate_set(settings, results, name, device=device, workers=workers)
+    say_receipt(f"labelled {name}", receipt)
+
+
+@app.command()
 def submission(
     jobscript: Annotated[Path, typer.Argument(help="As Snakemake wrote it, or kept under logs/.")],
     profile: Annotated[Path, typer.Option(help="Folder of a cluster's profile.")],

@@ -7,7 +7,7 @@ the person names.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -113,6 +113,12 @@ def export(
     experiment: Annotated[
         str | None, typer.Option("--experiment", "-e", help="Whose boxes, labels or clusters.")
     ] = None,
+    per: Annotated[
+        str | None,
+        typer.Option(
+            "--per", help="A file per recording or, for BirdNET's own formats, per recorder-day."
+        ),
+    ] = None,
     by: Annotated[
         str | None, typer.Option("--by", help="Clips: a folder per cluster, species or label.")
     ] = None,
@@ -150,15 +156,17 @@ def export(
         }
         if stray := [name for name, value in given.items() if value is not None]:
             raise DawnChorusError(f"{', '.join(stray)} choose clips", "--what", "take --what clips")
-        from dawnchorus.sharing.tables import export_tables
+        from dawnchorus.sharing.tables import Per, export_tables
 
-        counts = export_tables(settings, results, out, what, experiment, formats)
+        counts = export_tables(
+            settings, results, out, what, experiment, formats, cast("Per", per or "recording")
+        )
         say_receipt(f"export {what}", counts)
         return
     from dawnchorus.sharing.clips import CLIPS_PER_CLASS, NOT_CUT, export_clips
 
-    if formats:
-        raise DawnChorusError("clips are WAV files", "--format", "leave it out")
+    if formats or per:
+        raise DawnChorusError("clips are WAV files", "--format, --per", "leave them out")
     if choose == "all" and count is not None:
         raise DawnChorusError("contradicts --choose all", "--count", "leave one of them out")
     by = by or "cluster"

@@ -174,6 +174,10 @@ def read_receipt(path: Path) -> dict[str, Any]:
     return receipt
 
 
+UNDATED = "undated"
+"""In place of a date, where it does not matter: clips of a labelled set."""
+
+
 @dataclass(frozen=True, order=True)
 class RecorderDay:
     """All recordings of one recorder whose local start date is ``date`` (YYYY-MM-DD)."""

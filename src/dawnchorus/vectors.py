@@ -32,6 +32,7 @@ import xxhash
 import zarr
 from numpy.typing import ArrayLike, NDArray
 
+from dawnchorus.codec_pipeline import codec_pipeline
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.results import publishing
 from dawnchorus.window_store import WindowStore
@@ -165,21 +166,22 @@ def write_vectors(
     with publishing(path) as partial:
         group = zarr.open_group(partial, mode="w-", zarr_format=3)
         chunk, shard = _shard(len(windows))
-        array = group.create_array(
-            "embedding",
-            shape=(len(windows), dimension),
-            dtype=kept,
-            chunks=(chunk, dimension),
-            shards=(shard, dimension),
-            compressors=None,
-            fill_value=0.0,
-            dimension_names=("window", "feature"),
-            attributes={
-                "long_name": "embedding of the window",
-                "units": "1",
-                "coordinates": "time recording offset",
-            },
-        )
+        with codec_pipeline("zarr"):
+            array = group.create_array(
+                "embedding",
+                shape=(len(windows), dimension),
+                dtype=kept,
+                chunks=(chunk, dimension),
+                shards=(shard, dimension),
+                compressors=None,
+                fill_value=0.0,
+                dimension_names=("window", "feature"),
+                attributes={
+                    "long_name": "embedding of the window",
+                    "units": "1",
+                    "coordinates": "time recording offset",
+                },
+            )
         hasher = xxhash.xxh3_128(windows.digest().encode())
         for start, rows in _whole_shards(vectors, shard, dimension, len(windows)):
             check_finite(rows, start, windows, path)
@@ -263,14 +265,15 @@ def _write_windows(group: zarr.Group, windows: WindowTable, shard: int) -> None:
         ),
     )
     for name, values, attributes in columns:
-        column = group.create_array(
-            name,
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=(shard,),
-            dimension_names=("window",),
-            attributes=attributes,
-        )
+        with codec_pipeline("zarr"):
+            column = group.create_array(
+                name,
+                shape=values.shape,
+                dtype=values.dtype,
+                chunks=(shard,),
+                dimension_names=("window",),
+                attributes=attributes,
+            )
         column[:] = values
 
 

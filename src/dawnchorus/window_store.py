@@ -8,7 +8,7 @@ to chunks).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,6 +17,7 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 
+from dawnchorus.codec_pipeline import Pipeline, codec_pipeline
 from dawnchorus.errors import DawnChorusError
 
 
@@ -34,8 +35,8 @@ class WindowStore:
     """How many dimensions it has."""
     kind: ClassVar[str]
     made_by: ClassVar[str] = "run the step that makes it first"
-    reading: ClassVar[Mapping[str, Any]] = {}
-    """Settings of Zarr under which the store is opened."""
+    reading: ClassVar[Pipeline] = "zarr"
+    """What decodes it."""
     run_windows: ClassVar[int]
     """Most windows read at once by :meth:`take`."""
 
@@ -57,7 +58,7 @@ class WindowStore:
             raise DawnChorusError("is not there", path, cls.made_by)
         reason = ""
         try:
-            with zarr.config.set(dict(cls.reading)):
+            with codec_pipeline(cls.reading):
                 group = zarr.open_group(path, mode="r", zarr_format=3)
                 rows = group[cls.array]
         except (KeyError, ValueError, FileNotFoundError) as error:

@@ -205,6 +205,6 @@ def test_mistakes_are_one_line(season: Season) -> None:
 
 def test_nothing_to_list(season: Season) -> None:
     empty = pl.DataFrame(schema={"recorder": pl.String, "date": pl.String, "score": pl.Float64})
-    assert season_lists(season.results, empty, {}, 10).height == 0
+    assert season_lists(season.results, empty, {}, 10, 3.0).height == 0
     np.testing.assert_allclose(robust_z(np.array([1.0, 1.0, 1.0])), 0)
     np.testing.assert_allclose(robust_z(np.array([0.0, 1.0, 2.0]))[2], 1 / 1.4826)

@@ -17,8 +17,8 @@ from dawnchorus.embedding.day import embed_day
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.learning.backbone import ModelMetadata, save_model
 from dawnchorus.report.similar import draw_found
-from dawnchorus.results import RecorderDay, Results, fingerprint
-from dawnchorus.spectrograms.account import parameters_of
+from dawnchorus.results import RecorderDay, Results
+from dawnchorus.spectrograms.account import appearance_of
 from explorer.conftest import DATE, EXPERIMENT, RECORDINGS, WINDOWS, make_season
 
 DAYS = [RecorderDay("REC01", DATE), RecorderDay("REC02", DATE)]
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     torch.manual_seed(0)
     metadata = ModelMetadata(
         backbone="vit_nano", patch=16, mels=128, frames=256, pooling="mean", mean=-90.0, std=15.0,
-        db_min=-120.0, db_step=0.5, spectrograms=fingerprint(parameters_of(settings)),
+        db_min=-120.0, db_step=0.5, spectrograms=appearance_of(settings),
     )  # fmt: skip
     path = season.results.experiment(EXPERIMENT).model
     save_model(path, metadata.build().state_dict(), metadata)

@@ -22,7 +22,7 @@ def described(tmp_path_factory) -> Described:
 
 @pytest.fixture(scope="module")
 def counts(described: Described) -> SeasonCounts:
-    return count_season(described.results, EXPERIMENT, DAYS)
+    return count_season(described.results, EXPERIMENT, DAYS, 3.0)
 
 
 def empty(**tables: list[tuple]) -> SeasonCounts:
@@ -110,14 +110,14 @@ def test_without_a_position_night_is_by_the_clock(described: Described, tmp_path
         for row in pl.read_parquet(results.recordings).to_dicts()
     ]
     write_recordings(results.recordings, rows)
-    counts = count_season(results, EXPERIMENT, DAYS)
+    counts = count_season(results, EXPERIMENT, DAYS, 3.0)
     assert (counts.suns.height, counts.dawn.height) == (0, 0)
     # 21 to 5 h: half of the first recording, all of the last.
     assert counts.clusters["night"].sum() == 5 + 10
     assert counts.clusters["dawn"].sum() == 0
     # A store that is gone is silence unknown, not silence.
     shutil.rmtree(results.spectrograms(DAYS[1]))
-    counts = count_season(results, EXPERIMENT, DAYS)
+    counts = count_season(results, EXPERIMENT, DAYS, 3.0)
     assert counts.levels["windows"].sum() == 20
     assert counts.clusters["looked"].sum() == 20
 
@@ -126,5 +126,5 @@ def test_assigned_to_other_clusters(described: Described):
     paths = described.results.experiment(EXPERIMENT)
     write_receipt(paths.clusters_receipt, {"fingerprint": "fit-2", "k": 2})
     with pytest.raises(DawnChorusError, match="other clusters"):
-        count_season(described.results, EXPERIMENT, DAYS)
+        count_season(described.results, EXPERIMENT, DAYS, 3.0)
     write_receipt(paths.clusters_receipt, {"fingerprint": "fit-1", "k": 2})

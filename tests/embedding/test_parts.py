@@ -16,7 +16,6 @@ from dawnchorus.embedding.day import embed_day
 from dawnchorus.embedding.encoder import Network
 from dawnchorus.embedding.parts import Parts, TakenAwayError
 from dawnchorus.results import RecorderDay
-from dawnchorus.vectors import VectorStore, write_vectors
 from embedding.season import EXPERIMENT, Season, files, random_codes
 
 DAY = RecorderDay("REC01", "2021-06-01")
@@ -109,22 +108,7 @@ def test_shared_by_independent_commands(made, monkeypatch: pytest.MonkeyPatch) -
         thread.join()
     assert len(receipts) == 3 and receipts[0] == receipts[1] == receipts[2]
     assert sum(seen) == WINDOWS
-    # Receipt and values. Not the store's bytes: Zarr's settings are of the process, and one thread may open
-    # a store in zarrs while another writes, whose order of chunks within a file is its own.
-    now = files(season.paths.root / "embeddings")
-    assert now.keys() == whole.keys()
-    receipt = f"{DAY.recorder}/{DAY.date}.json"
-    assert now[receipt] == whole[receipt]
-    found = VectorStore.open(season.paths.embeddings(DAY))
-    digest = write_vectors(
-        season.root.parent / "copy.zarr",
-        [found.read()],
-        dimension=found.dimension,
-        windows=found.windows,
-        attributes={},
-        kept="float16",
-    )
-    assert digest == receipts[0]["fingerprint"]
+    assert files(season.paths.root / "embeddings") == whole
 
 
 def test_parts_of_other_inputs_are_not_taken(made) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import average_precision_score
 
 from dawnchorus.attention.attend import attend
 from dawnchorus.attention.masks import PatchGrid
 from dawnchorus.clustering.fit import fit
 from dawnchorus.embedding.day import embed_day
 from dawnchorus.evaluation.attention_songs import covered, map_figures
+from dawnchorus.evaluation.box_precision import average_precision, matched
 from dawnchorus.evaluation.found import best_overlaps, ceiling, overlaps, songs_in_windows
 from dawnchorus.results import RecorderDay
 from dawnchorus.spectrograms.store import SpectrogramStore
@@ -112,6 +114,9 @@ def test_every_map_of_a_season(tmp_path: Path) -> None:
     assert value["heads", "song_overlap"].value == pytest.approx(1.0)
     assert 0 < value["energy", "song_overlap"].value < 1
     assert value["heads", "energy_in_boxes"].value > value["heads", "energy_in_boxes"].chance
+    # The faint ones count here, and no box finds them.
+    precision = value["heads", "average_precision"]
+    assert 0 < precision.value <= 0.5
     # The song's share of a window's power, counted once more.
     store = SpectrogramStore.open(season.results.spectrograms(day))
     shares = []
@@ -130,3 +135,42 @@ def test_every_map_of_a_season(tmp_path: Path) -> None:
     assert one.value > one.chance
     nothing = songs.with_columns(start_s=pl.lit(1e6), end_s=pl.lit(1e6 + 1))
     assert map_figures(settings, season.results, EXPERIMENT, nothing, rate) == []
+
+
+def test_average_precision_is_sklearns_over_all_songs() -> None:
+    """With every song found it is scikit-learn's; songs that no box finds count as 0; groups weigh."""
+    random = np.random.default_rng(3)
+    scores = random.integers(0, 12, 60) / 12
+    found = random.random(60) < scores
+    ours = average_precision(scores, found, np.ones(60), float(found.sum()))
+    assert ours == pytest.approx(average_precision_score(found, scores))
+    assert average_precision(scores, found, np.ones(60), 2.0 * found.sum()) == pytest.approx(
+        ours / 2
+    )
+    weight = random.integers(0, 3, 60).astype(float)
+    expected = average_precision_score(found, scores, sample_weight=weight)
+    songs = float(weight[found].sum())
+    assert average_precision(scores, found, weight, songs) == pytest.approx(expected)
+    assert np.isnan(average_precision(scores, found, np.ones(60), 0.0))
+    assert average_precision(np.empty(0), np.empty(0, bool), np.empty(0), 3.0) == 0.0
+
+
+def test_a_song_is_found_once_by_the_surest_box() -> None:
+    song = [0.0, 1.0, 100.0, 200.0]
+    beside = [5.0, 6.0, 100.0, 200.0]
+    half = [0.0, 1.0, 100.0, 150.0]
+    far = [8.0, 9.0, 100.0, 200.0]
+    boxes, songs = np.array([song, half, beside, far]), np.array([song, beside])
+    assert matched(boxes, np.array([0.1, 0.9, 0.5, 1.0]), songs).tolist() == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert matched(boxes, np.array([0.9, 0.1, 0.5, 1.0]), songs).tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert not matched(boxes, np.ones(4), np.empty((0, 4))).any()

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dawnchorus.exports.audacity import Label, format_labels, write_labels
+from dawnchorus.errors import DawnChorusError
+from dawnchorus.exports.audacity import Label, format_labels, read_labels, write_labels
 
 
 def read(text: str) -> list[Label]:
@@ -71,3 +72,17 @@ def test_no_labels_are_an_empty_file(tmp_path: Path) -> None:
     assert (tmp_path / "x.txt").read_bytes() == b""
     with pytest.raises(ValueError):  # the reader above is strict
         read("1\t2\n")
+
+
+def test_a_track_of_audacity_is_read(tmp_path: Path) -> None:
+    """With Windows' line ends and the -1 that it writes for an edge that is not set; ours come back as they were."""
+    path = tmp_path / "track.txt"
+    path.write_bytes(b"0.5\t1.5\twren\r\n\\\t1000.0\t4000.0\r\n2.0\t2.0\t\r\n\\\t-1.0\t3000.0\r\n")
+    wren = Label(0.5, 1.5, "wren", (1000.0, 4000.0))
+    assert read_labels(path) == [wren, Label(2.0, 2.0, "")]
+    write_labels(path, [wren, Label(3.0, 4.0, "a b")])
+    assert read_labels(path) == [wren, Label(3.0, 4.0, "a b")]
+    for wrong in ("start\tend\tlabel\n", "0\t1\ta\n1\tnan\tb\n", "nothing"):
+        path.write_text(wrong)
+        with pytest.raises(DawnChorusError, match=f"line {2 if 'nan' in wrong else 1} is no label"):
+            read_labels(path)

@@ -182,6 +182,33 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     assert peaks[3] < 1.2 * peaks[1]
 
 
+@pytest.mark.parametrize("frames", [3999, 4000, 5999, 6000, 9999, 14_000, 21_999, 22_000])
+@pytest.mark.parametrize(("overlap_s", "least_s"), [(0.0, 0.25), (0.125, 0.25), (0.375, 0.375)])
+@pytest.mark.parametrize("block_windows", [1, 3])
+def test_a_last_window_that_is_not_whole_ends_in_silence(
+    tmp_path, frames, overlap_s, least_s, block_windows
+):
+    """birdnetlib's own loop over the samples is the oracle."""
+    sound = noise(frames / RATE).astype(np.float32) / 32768
+    expected = []
+    for start in range(0, frames, round((0.5 - overlap_s) * RATE)):
+        part = sound[start : start + 4000]
+        if len(part) < least_s * RATE:
+            break
+        expected.append((start, np.pad(part, (0, 4000 - len(part)))))
+    path = put(tmp_path / "a.wav", wav(noise(frames / RATE)))
+    options = {"overlap_seconds": overlap_s, "least_seconds": least_s}
+    offsets, samples = read(path, block_windows=block_windows, **options)
+    assert offsets.tolist() == [start for start, _ in expected]
+    assert np.array_equal(samples, np.array([part for _, part in expected]))
+    assert windows_in(frames, RATE, 0.5, **options) == len(expected)
+    # Resampled it is the same windows; behind the recording's end the filter fades within a few samples.
+    offsets, samples = read(path, sample_rate=11025, block_windows=block_windows, **options)
+    assert offsets.tolist() == [start for start, _ in expected]
+    silent = round((frames - offsets[-1]) / RATE * 11025) + 8
+    assert not samples[-1, silent:].any() and samples[-1, : silent - 16].any()
+
+
 @pytest.mark.parametrize("rate", [RATE, 11025])
 def test_truncated_file_keeps_its_good_samples(tmp_path, rate):
     sound = noise(3.0)

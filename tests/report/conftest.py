@@ -29,7 +29,7 @@ def described(tmp_path_factory) -> Described:
 @pytest.fixture(scope="session")
 def page(described: Described, tmp_path_factory):
     """The page of cluster cards with its clips, and the table behind it."""
-    counts = count_season(described.results, EXPERIMENT, DAYS)
+    counts = count_season(described.results, EXPERIMENT, DAYS, 3.0)
     table = cards(described.settings, described.results, EXPERIMENT, DAYS, counts)
     points = pl.DataFrame({"cluster": [0, 1], "species": ["none", "<b>wren</b>"]})
     path = tmp_path_factory.mktemp("figures") / "cards.html"

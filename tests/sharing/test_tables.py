@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -260,6 +261,8 @@ def test_every_format_says_the_same(season: Season, tmp_path: Path) -> None:
         (6.0, 9.0, "House Wren", 0.9), (6.0, 9.0, "Field Sparrow", 0.4),
         (9.0, 12.0, "Field Sparrow", 0.2), (9.0, 12.0, "House Wren", 0.7),
     ]  # fmt: skip
+    said = pq.read_schema(folder / "detections.parquet").metadata
+    assert said[b"licence"] == b"CC BY-NC-SA 4.0" and b"Kahl" in said[b"attribution"]
     table = pandas.read_parquet(folder / "detections.parquet")
     told = ["start_s", "end_s", "common_name", "confidence"]
     assert [(a, b, c, round(d, 6)) for a, b, c, d in table[told].itertuples(index=False)] == wanted
@@ -302,6 +305,36 @@ def test_every_format_says_the_same(season: Season, tmp_path: Path) -> None:
     descriptor = json.loads((folder / "camtrap-dp" / "datapackage.json").read_text())
     assert descriptor["name"] == "ponds-marsh-detections"
     assert [one["name"] for one in descriptor["licenses"]] == ["CC-BY-NC-SA-4.0", "notspecified"]
+
+
+def test_a_file_per_recorder_day_is_one_sequence_of_its_recordings(
+    season: Season, tmp_path: Path
+) -> None:
+    path = next((season.results.root / "birdnet").rglob("*.parquet"))
+    before, name = RECORDINGS[0][0], RECORDINGS[1][0]
+    rows = pl.read_parquet(path)
+    second = rows.filter(pl.col("confidence") > 0.5).with_columns(recording=pl.lit(name))
+    pl.concat([rows, second]).write_parquet(path)
+    duration = {row.recording: row.duration_s for row in read_recordings(season.results.recordings)}
+    export_tables(season.settings, season.results, tmp_path, "detections", None, per="recorder-day")
+    folder = tmp_path / "detections"
+    day = f"{path.parent.name}/{path.stem}"
+    assert set(files(folder)) == {
+        f"{day}.BirdNET.results.csv", f"{day}.BirdNET.selection.table.txt", "LICENCE-BirdNET.txt",
+        "export.json",
+    }  # fmt: skip
+    table = pandas.read_csv(folder / f"{day}.BirdNET.results.csv")
+    assert table["File"].tolist() == [before] * 4 + [name] * 2
+    assert table["Start (s)"].tolist() == [6, 6, 9, 9, 6, 9]
+    selections = pandas.read_csv(folder / f"{day}.BirdNET.selection.table.txt", sep="\t")
+    assert selections["Begin Time (s)"].tolist() == [
+        6, 6, 9, 9, 6 + duration[before], 9 + duration[before]
+    ]  # fmt: skip
+    assert selections["File Offset (s)"].tolist() == [6, 6, 9, 9, 6, 9]
+    with pytest.raises(DawnChorusError, match="raven does not say which recording"):
+        export_tables(
+            season.settings, season.results, tmp_path, "detections", None, ["raven"], "recorder-day"
+        )
 
 
 def test_labels_as_camtrap_dp_are_a_persons(season: Season, tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_encoders_that_are_not_trained_go_all_the_way(season):
     }  # fmt: skip
     assert season.planned() == {**each, "evaluate": 1, **AGGREGATES, "experiment_figures": many}
     season.configure(experiments={"bird": NOT_TRAINED["bird"]})
-    season.run()
+    season.run("evaluation")
     receipts = [
         json.loads(path.read_text())
         for path in (season.results / "bird" / "embeddings").glob("*/*.json")

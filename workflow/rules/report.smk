@@ -124,6 +124,7 @@ rule experiment_figures:
 rule comparison_figures:
     input:
         EVALUATION_RECEIPT,
+        LABELLED,
     output:
         table=RESULTS.comparison_table,
         table_to_read=RESULTS.comparison_table.with_suffix(".tsv"),

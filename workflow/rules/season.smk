@@ -23,6 +23,8 @@ if not any(Path(folder, "dawnchorus").is_dir() for folder in sys.path if folder)
 from dawnchorus import config as settings_reader
 from dawnchorus import packs, rerun_reasons
 from dawnchorus.errors import DawnChorusError
+from dawnchorus.evaluation.labelled_files import set_fingerprint
+from dawnchorus.labelled_results import labelled_results
 from dawnchorus.overview import dry_run
 from dawnchorus.recordings.handover import cards_of_start, hand_over
 from dawnchorus.results import (
@@ -81,6 +83,7 @@ PACE = {
     "birdnet": ("batch_size",),
     "dask": ("scheduler", "workers", "job"),
 }
+LOCATIONS = ("audio", "labels")  # of a labelled set, likewise
 # The indices are a parameter of their own step alone; the spectrograms' command sees them, to make both
 # in one pass. They are only valid beside the spectrograms' settings, so no command sees them without.
 PASSED_ON = ("indices", "spectrogram")
@@ -99,6 +102,10 @@ def pace():
     }
     sections.update({section: everything[section] for section in PASSED_ON})
     sections["results"] = everything["results"]
+    sections["labelled_sets"] = {
+        name: {key: one[key] for key in LOCATIONS}
+        for name, one in everything["labelled_sets"].items()
+    }
     sections["experiments"] = {
         name: {key: experiment[key] for key in settings_reader.PACE}
         for name, experiment in everything["experiments"].items()
@@ -147,6 +154,23 @@ def settings_of_experiment(*sections, without=()):
         for name in EXPERIMENTS
     }
     return lambda wildcards: texts[wildcards.experiment]
+
+
+def settings_on_set(*sections, experiments=()):
+    """As :func:`settings_of`, by the wildcard ``labelled``; the set is among them, but not where it lies."""
+    shared = json.loads(settings_of(*sections, experiments=experiments))
+    texts = {
+        name: as_json(
+            {
+                **shared,
+                "labelled_sets": {
+                    name: one.model_dump(mode="json", exclude=set(LOCATIONS))
+                },
+            }
+        )
+        for name, one in SETTINGS.labelled_sets.items()
+    }
+    return lambda wildcards: texts[wildcards.labelled]
 
 
 def embedded_as(wildcards):

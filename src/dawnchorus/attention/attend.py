@@ -31,7 +31,7 @@ import xxhash
 from dawnchorus.attention import output
 from dawnchorus.attention.looking import Looker, agreement_sample, lacks_attention
 from dawnchorus.attention.masks import boxes_of, mass_mask
-from dawnchorus.attention.places import box_rows, grid_of, native_rates
+from dawnchorus.attention.places import box_rows, days_of, grid_of, native_rates
 from dawnchorus.attention.sources import HEADS, SOURCES
 from dawnchorus.config import Settings
 from dawnchorus.embedding.day import encoder_mark
@@ -118,13 +118,12 @@ def attend(
             paths.clusters_receipt,
             f"run embed and `dawnchorus cluster --experiment {experiment}` again",
         )
-    metadata = read_metadata(paths.model)
     inputs = {
         "parameters": wanted.model_dump(),
         "model": model,
         "clusters": clusters["fingerprint"],
     }
-    if lacking := lacks_attention(metadata):
+    if lacking := lacks_attention(read_metadata(paths.model)):
         return _without_attention(paths, lacking, inputs)
     members = read_parquet(paths.members)
     chosen = central_windows(members, wanted.windows_per_cluster)
@@ -136,26 +135,97 @@ def attend(
     if not chosen.height:
         raise DawnChorusError("none of the members is in a spectrogram store", paths.members)
 
+    of_members = members.filter(pl.Series(find(results, members) >= 0))
+    return _attended(settings, results, experiment, chosen, of_members, inputs, device, lost)
+
+
+def attend_windows(
+    settings: Settings,
+    results: Results,
+    experiment: str,
+    windows: pl.DataFrame,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Compute attention, masks and boxes of given windows, whatever cluster they are in.
+
+    Windows that were looked at before by the same model are not looked at again.
+
+    Parameters
+    ----------
+    settings : Settings
+        Uses ``attention`` and ``embedding.batch_size``.
+    results : Results
+    experiment : str
+        Name in the config.
+    windows : DataFrame
+        recorder, date, recording, offset, time, cluster, rank, and whatever ``windows.parquet`` shall hold
+        besides; all in their stores.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    dict
+        The receipt, as :func:`attend`'s.
+
+    Raises
+    ------
+    DawnChorusError
+        If the model is missing.
+    """
+    paths = results.experiment(experiment)
+    inputs = {
+        "parameters": settings.attention.model_dump(),
+        "model": encoder_mark(settings, results, experiment),
+        "chosen": fingerprint([windows.columns, windows.rows(), _spectrograms(results, windows)]),
+    }
+    if paths.attention_receipt.exists():
+        standing = read_receipt(paths.attention_receipt)
+        if all(standing.get(key) == value for key, value in inputs.items()):
+            return standing
+    if lacking := lacks_attention(read_metadata(paths.model)):
+        return _without_attention(paths, lacking, inputs)
+    return _attended(settings, results, experiment, windows, windows, inputs, device)
+
+
+def _spectrograms(results: Results, windows: pl.DataFrame) -> list[str]:
+    return [
+        str(read_receipt(results.spectrograms_receipt(day))["fingerprint"])
+        for day in days_of(windows)
+    ]
+
+
+def _attended(
+    settings: Settings,
+    results: Results,
+    experiment: str,
+    windows: pl.DataFrame,
+    compared: pl.DataFrame,
+    inputs: dict[str, Any],
+    device: str,
+    lost: int = 0,
+) -> dict[str, Any]:
+    """Look at windows, the heads weighted by their agreement with the energy on some of ``compared``."""
+    paths = results.experiment(experiment)
     looker = Looker.load(
         paths.model,
-        wanted,
+        settings.attention,
         batch_size=settings.embedding.batch_size,
         device=device,
         pooling=settings.experiment(experiment).embedding.pooling,
     )
-    sample = agreement_sample(members.filter(pl.Series(find(results, members) >= 0)))
-    agreement = looker.agree_on(load_codes(results, sample))
+    agreement = looker.agree_on(load_codes(results, agreement_sample(compared)))
     paths.attention_receipt.unlink(missing_ok=True)
-    boxes, content = look_at(results, looker, chosen, paths.attention)
+    boxes, content = look_at(results, looker, windows, paths.attention)
     receipt = {
         "verdict": "ok",
-        "windows": chosen.height,
+        "windows": windows.height,
         "lost": lost,
-        "heads": metadata.heads,
+        "heads": looker.metadata.heads,
         "boxes": boxes.height,
         "agreement": [round(float(value), 4) for value in agreement],
         **inputs,
-        "fingerprint": fingerprint([inputs, content, chosen.rows()]),
+        "fingerprint": fingerprint([inputs, content, windows.rows()]),
     }
     write_receipt(paths.attention_receipt, receipt)
     return receipt

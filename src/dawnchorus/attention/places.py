@@ -65,7 +65,10 @@ def box_rows(
             "source": source,
             "start_s": begin + box.start_s,
             "end_s": begin + box.end_s,
-            "time": window["time"] + output.seconds(box.start_s),
+            # A clip without a date has no time.
+            "time": None
+            if window["time"] is None
+            else window["time"] + output.seconds(box.start_s),
             "low_hz": box.low_hz,
             "high_hz": box.high_hz,
             "mass": box.mass,

@@ -34,6 +34,13 @@ from dawnchorus.errors import DawnChorusError
 
 NAME = "BirdNET GLOBAL 6K V2.4"
 LICENCE = "CC BY-NC-SA 4.0"
+ATTRIBUTION = (
+    "BirdNET (K. Lisa Yang Center for Conservation Bioacoustics, Cornell Lab of Ornithology, and Chemnitz "
+    "University of Technology); Kahl et al. 2021, doi:10.1016/j.ecoinf.2021.101236"
+)
+"""Whom a person names who passes detections or embeddings on."""
+OF_BIRDNET = {"model": NAME, "licence": LICENCE, "attribution": ATTRIBUTION}
+"""What a file of its detections says of itself, whoever passes it on."""
 SAMPLE_RATE = 48_000
 WINDOW_SECONDS = 3.0
 WINDOW_SAMPLES = 144_000
@@ -158,7 +165,7 @@ class BirdNetModel:
         latitude, longitude : float
             Degrees, north and east positive.
         week : int
-            1 to 48, see :func:`week_of`.
+            1 to 48, see :func:`week_of`; -1: the whole year.
 
         Returns
         -------

@@ -6,9 +6,9 @@ time, species, common_name, confidence), sorted by recording (in the order of th
 falling confidence; BirdNET's own embeddings of all windows beside it, if asked for; and the
 receipt.
 
-BirdNET's windows are 3 s at multiples of 3 s, whatever the spectrograms' windows are. What is
-shorter than 3 s at a recording's end is no window (birdnetlib pads it with silence if it has 1.5
-s).
+BirdNET's windows are 3 s at multiples of 3 s (less ``birdnet.overlap``), whatever the spectrograms'
+windows are; which of them speaks for a window of ours is in :mod:`dawnchorus.birdnet.overlap`. What
+is shorter than ``birdnet.least_seconds`` at a recording's end is no window.
 
 Memory is bounded by a few blocks of windows: embeddings wait in a temporary file until the number
 of the day's windows is known.
@@ -31,12 +31,14 @@ from numpy.typing import NDArray
 from dawnchorus import __version__
 from dawnchorus.birdnet import model as birdnet_model
 from dawnchorus.birdnet.detections import (
+    NO_PLACE,
     Batch,
     Detections,
     Heard,
     filter_line,
     frame_of,
     keep,
+    parquet_note,
     reason_of,
     verdict_of,
     window_table,
@@ -44,8 +46,9 @@ from dawnchorus.birdnet.detections import (
 from dawnchorus.birdnet.model import BirdNetModel, Listener, confidence, week_of
 from dawnchorus.config import BirdNet, Settings
 from dawnchorus.progress import counting
-from dawnchorus.recordings.audio import AudioFault, windows
+from dawnchorus.recordings.audio import AudioFault, windows, windows_in
 from dawnchorus.recordings.inventory import recordings_of_day
+from dawnchorus.recordings.table import Recording
 from dawnchorus.results import (
     PARTIAL,
     SET_ASIDE,
@@ -93,11 +96,13 @@ def label_day(
     heard = [Heard(recording) for recording in recordings_of_day(results.recordings, day)]
     detections = Detections()
     offsets: list[NDArray[np.int64]] = []
-    numbers: list[int] = []
     masks = _species_masks(model, settings.birdnet, heard)
 
     results.detections(day).parent.mkdir(parents=True, exist_ok=True)
-    expected = sum(int(one.recording.duration_s / birdnet_model.WINDOW_SECONDS) for one in heard)
+    expected = sum(
+        windows_in(one.recording.frames, one.recording.sample_rate, **_grid(settings.birdnet))
+        for one in heard
+    )
     with (
         tempfile.TemporaryFile(prefix=".birdnet.", dir=results.detections(day).parent) as spool,
         counting(f"birdnet {day}", expected, "windows") as advance,
@@ -109,13 +114,32 @@ def label_day(
                 score = np.where(mask, score, np.float32(0))
             keep(detections, batch, score, settings.birdnet)
             offsets.append(batch.offsets)
-            numbers.extend([batch.recording] * len(batch.offsets))
             heard[batch.recording].windows += len(batch.offsets)
             if settings.birdnet.embeddings:
                 spool.write(np.ascontiguousarray(embeddings, dtype="<f4").data)
             advance(len(batch.offsets))
-        table = window_table(heard, numbers, offsets)
+        table = window_table(heard, offsets)
         return _publish(settings, results, day, model, heard, detections, table, spool)
+
+
+def _grid(parameters: BirdNet) -> dict[str, float]:
+    """Return where BirdNET's windows lie, as :func:`~dawnchorus.recordings.audio.windows` takes it."""
+    return {
+        "window_seconds": birdnet_model.WINDOW_SECONDS,
+        "overlap_seconds": parameters.overlap,
+        "least_seconds": parameters.least_seconds,
+    }
+
+
+def _place_of(recording: Recording, parameters: BirdNet) -> tuple[float, float] | None:
+    """Return latitude and longitude: the deployment's, else the configuration's, else None."""
+    for latitude, longitude in (
+        (recording.latitude, recording.longitude),
+        (parameters.latitude, parameters.longitude),
+    ):
+        if latitude is not None and longitude is not None:
+            return latitude, longitude
+    return None
 
 
 def _species_masks(
@@ -125,19 +149,18 @@ def _species_masks(
     known: dict[tuple[float, float, int], NDArray[np.bool_]] = {}
     masks: list[NDArray[np.bool_] | None] = []
     for one in heard:
-        recording, mask = one.recording, None
-        if parameters.use_place:
-            if recording.latitude is None or recording.longitude is None or recording.date is None:
-                one.species_filter = "not applied: the deployment has no place"
-            else:
-                week = week_of(calendar_date.fromisoformat(recording.date))
-                place = (recording.latitude, recording.longitude, week)
-                if place not in known:
-                    known[place] = model.expected(*place)
-                mask = known[place]
-                one.species_filter = (
-                    f"week {week} at {place[0]:.4f}, {place[1]:.4f}: {int(mask.sum())} species"
-                )
+        place, mask = _place_of(one.recording, parameters), None
+        if parameters.use_place and (place is None or one.recording.date is None):
+            one.species_filter = NO_PLACE
+        elif parameters.use_place:
+            week = parameters.week or week_of(calendar_date.fromisoformat(one.recording.date))
+            if (*place, week) not in known:
+                known[*place, week] = model.expected(*place, week)
+            mask = known[*place, week]
+            when = "whole year" if week < 0 else f"week {week}"
+            one.species_filter = (
+                f"{when} at {place[0]:.4f}, {place[1]:.4f}: {int(mask.sum())} species"
+            )
         masks.append(mask)
     return masks
 
@@ -154,7 +177,7 @@ def _batches(settings: Settings, heard: list[Heard]) -> Iterator[Batch]:
             for block in windows(
                 settings.audio.root / one.recording.recording,
                 sample_rate=birdnet_model.SAMPLE_RATE,
-                window_seconds=birdnet_model.WINDOW_SECONDS,
+                **_grid(settings.birdnet),
                 channel=settings.audio.channel,
                 block_windows=size * BLOCK_BATCHES,
                 hasher=hasher,
@@ -244,7 +267,7 @@ def _publish(
     else:
         frame = frame_of(day, model, heard, detections)
         with publishing(results.detections(day)) as partial:
-            frame.write_parquet(partial)
+            frame.write_parquet(partial, metadata=parquet_note(settings.birdnet))
         if settings.birdnet.embeddings:
             content = write_vectors(
                 results.birdnet_embeddings(day),
@@ -252,10 +275,10 @@ def _publish(
                 dimension=birdnet_model.EMBEDDING_DIMENSION,
                 windows=table,
                 attributes={
-                    "model": model_entry["name"],
-                    "licence": model_entry["licence"],
+                    **birdnet_model.OF_BIRDNET,
                     "model_fingerprint": model_entry["fingerprint"],
                     "window_seconds": birdnet_model.WINDOW_SECONDS,
+                    "overlap_seconds": settings.birdnet.overlap,
                     "sample_rate": birdnet_model.SAMPLE_RATE,
                     "version": __version__,
                 },
@@ -268,7 +291,7 @@ def _publish(
         "recorder": day.recorder,
         "date": day.date,
         "windows": len(table),
-        "detections": len(detections.offset),
+        "detections": len(detections),
         "recordings": [one.entry() for one in heard],
         "species_filter": filter_line(settings.birdnet, heard),
         "model": model_entry,
@@ -280,8 +303,7 @@ def _publish(
                 model_entry["fingerprint"],
                 parameters,
                 [one.entry() for one in heard],
-                [detections.recording, detections.offset, detections.label],
-                [float(np.float32(value)) for value in detections.confidence],
+                detections.digest(),
                 content,
             ]
         ),

@@ -117,7 +117,7 @@ def cards(
     settings.experiment(experiment)
     paths = results.experiment(experiment)
     if counts is None:
-        counts = count_season(results, experiment, days)
+        counts = count_season(results, experiment, days, settings.spectrogram.window_seconds)
     fitted = read_receipt(paths.clusters_receipt)
     table = _table(int(fitted["k"]), results, read_parquet(paths.members), counts)
     with publishing(paths.cards) as partial:

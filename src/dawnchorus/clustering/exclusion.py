@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dawnchorus.birdnet.speaking import HEARD, detections_of
 from dawnchorus.clustering.fit_sample import Embedded
 from dawnchorus.config import Pass
 from dawnchorus.errors import DawnChorusError
@@ -38,9 +39,13 @@ class Exclusion:
 
 
 def exclusion(
-    results: Results, experiment: str, days: Sequence[Embedded], wanted: Pass
+    results: Results,
+    experiment: str,
+    days: Sequence[Embedded],
+    wanted: Pass,
+    window_seconds: float,
 ) -> Exclusion:
-    """Find the clusters that a pass leaves out.
+    """Find the clusters that a pass leaves out; a window lasts ``window_seconds``.
 
     Raises
     ------
@@ -56,7 +61,11 @@ def exclusion(
             f"there is no cluster {beyond[0]}; the fit has {k}, from 0", "passes.NAME.exclude"
         )
     by_facts = wanted.detected_below is not None or wanted.activity_below is not None
-    facts = _facts(results, experiment, [one.day for one in days], wanted) if by_facts else []
+    facts = (
+        _facts(results, experiment, [one.day for one in days], wanted, window_seconds)
+        if by_facts
+        else []
+    )
     found = set(wanted.exclude)
     for row in facts:
         quiet = wanted.activity_below is not None and (
@@ -73,7 +82,11 @@ def exclusion(
 
 
 def _facts(
-    results: Results, experiment: str, days: Sequence[RecorderDay], wanted: Pass
+    results: Results,
+    experiment: str,
+    days: Sequence[RecorderDay],
+    wanted: Pass,
+    window_seconds: float,
 ) -> list[dict[str, Any]]:
     """Return the facts of each cluster over some recorder-days."""
     parts = []
@@ -85,7 +98,7 @@ def _facts(
             )
         table = read_parquet(path, columns=["recording", "offset", "cluster"])
         if wanted.detected_below is not None:
-            table = _heard(results, day, table)
+            table = _heard(results, day, table, window_seconds)
         if wanted.activity_below is not None:
             store = SpectrogramStore.open(results.spectrograms(day))
             place = store.find(table["recording"].to_list(), table["offset"].to_numpy())
@@ -118,13 +131,18 @@ def _facts(
     return rows
 
 
-def _heard(results: Results, day: RecorderDay, table: pl.DataFrame) -> pl.DataFrame:
+def _heard(
+    results: Results, day: RecorderDay, table: pl.DataFrame, window_seconds: float
+) -> pl.DataFrame:
     """Say of each window whether BirdNET listened to it (``heard``), and found a species."""
     path = results.detections(day)
     if not path.exists():
         return table.with_columns(heard=pl.lit(0), detected=pl.lit(0))
+    rates = read_parquet(results.recordings, columns=["recording", "sample_rate"])
+    windows = table.join(rates, on="recording", how="left", maintain_order="left")
     found = (
-        read_parquet(path, columns=["recording", "offset"])
+        detections_of(windows, read_parquet(path, columns=list(HEARD)), window_seconds)
+        .select("recording", "offset")
         .unique()
         .with_columns(detected=pl.lit(1))
     )

@@ -118,7 +118,8 @@ def fit(
     if named is not None:
         of_pass = pass_of(settings, named)
         wanted = wanted.model_copy(update={"k": of_pass.k or wanted.k})
-        out = exclusion(results, experiment, days, of_pass)
+        seconds = settings.spectrogram.window_seconds
+        out = exclusion(results, experiment, days, of_pass, seconds)
         selection = Selection(results, experiment, out.clusters)
         inputs |= {
             "pass": of_pass.model_dump(mode="json"),

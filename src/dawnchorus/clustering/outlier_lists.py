@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dawnchorus.birdnet.speaking import HEARD, detections_of
 from dawnchorus.clustering.reference import MEASURES
 from dawnchorus.parquet import read_parquet, scan_parquet
 from dawnchorus.results import ExperimentResults, RecorderDay, Results, publishing
@@ -147,7 +148,11 @@ def _hint_of_day(score: float, difference: float) -> str:
 
 
 def season_lists(
-    results: Results, days: pl.DataFrame, tops: Mapping[RecorderDay, pl.DataFrame], listed: int
+    results: Results,
+    days: pl.DataFrame,
+    tops: Mapping[RecorderDay, pl.DataFrame],
+    listed: int,
+    window_seconds: float,
 ) -> pl.DataFrame:
     """Put the most outlying windows of the recorder-days in order, and say what is known of them.
 
@@ -160,6 +165,8 @@ def season_lists(
         Most outlying windows of each.
     listed : int
         Length of the season's list, and of a recorder's.
+    window_seconds : float
+        Length of a window.
 
     Returns
     -------
@@ -190,7 +197,13 @@ def season_lists(
     )
     told_of = {(row["recorder"], row["date"]): row["hint"] for row in days.iter_rows(named=True)}
     facts = [
-        _facts(results, RecorderDay(str(recorder), str(date)), rows, told_of[recorder, date])
+        _facts(
+            results,
+            RecorderDay(str(recorder), str(date)),
+            rows,
+            told_of[recorder, date],
+            window_seconds,
+        )
         for (recorder, date), rows in ranked.group_by(["recorder", "date"], maintain_order=True)
     ]
     told = ranked.join(
@@ -199,7 +212,9 @@ def season_lists(
     return told.select(list(WINDOWS)).cast(WINDOWS)  # type: ignore[arg-type]
 
 
-def _facts(results: Results, day: RecorderDay, rows: pl.DataFrame, of_day: str) -> pl.DataFrame:
+def _facts(
+    results: Results, day: RecorderDay, rows: pl.DataFrame, of_day: str, window_seconds: float
+) -> pl.DataFrame:
     """Return what is known of some windows of a recorder-day beside their scores."""
     windows = rows.select("recorder", "date", "recording", "offset", "time")
     level, difference = _levels(results, day, windows)
@@ -208,7 +223,8 @@ def _facts(results: Results, day: RecorderDay, rows: pl.DataFrame, of_day: str) 
         pl.Series("difference", difference, dtype=pl.Float64).fill_nan(None),
     )
     windows = windows.join(_recordings(results, day), on="recording", how="left")
-    windows = windows.join(_names(results, day), on=["recording", "offset"], how="left")
+    names = _names(results, day, windows, window_seconds)
+    windows = windows.join(names, on=["recording", "offset"], how="left")
     local = pl.col("time") + pl.duration(minutes=pl.col("utc_offset_minutes").fill_null(0))
     hints = [
         of_day or _hint(row["level"], row["difference"], row["clipped_share"])
@@ -263,16 +279,18 @@ def _recordings(results: Results, day: RecorderDay) -> pl.DataFrame:
     return held.cast(columns)  # type: ignore[arg-type]
 
 
-def _names(results: Results, day: RecorderDay) -> pl.DataFrame:
-    """Return BirdNET's most confident name of each window of a recorder-day."""
+def _names(
+    results: Results, day: RecorderDay, windows: pl.DataFrame, window_seconds: float
+) -> pl.DataFrame:
+    """Return BirdNET's most confident name of windows of a recorder-day."""
     path = results.detections(day)
-    columns = ["recording", "offset", "common_name", "confidence"]
-    if not path.exists():
-        kinds = (pl.String, pl.Int64, pl.String, pl.Float32)
-        return pl.DataFrame(schema=dict(zip(columns, kinds, strict=True)))
-    order = ["confidence", "common_name"]
-    found = read_parquet(path).select(columns).sort(order, descending=[True, False])
-    return found.unique(["recording", "offset"], keep="first", maintain_order=True)
+    heard = pl.DataFrame(schema=HEARD)
+    if path.exists():
+        detections = read_parquet(path, columns=list(HEARD))
+        heard = detections_of(windows, detections, window_seconds)
+    return heard.unique(["recording", "offset"], keep="first", maintain_order=True).select(
+        "recording", "offset", "common_name", "confidence"
+    )
 
 
 def _hint(level: float | None, difference: float | None, clipped_share: float | None) -> str:

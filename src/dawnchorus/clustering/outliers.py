@@ -216,7 +216,9 @@ def find_outliers(
             tops[day] = top
     scored = {day: receipt for day, receipt in receipts.items() if receipt["windows"]}
     of_days = recorder_days(scored)
-    listed = season_lists(results, of_days, tops, wanted.listed)
+    listed = season_lists(
+        results, of_days, tops, wanted.listed, settings.spectrogram.window_seconds
+    )
     write_lists(paths, listed, of_days)
     receipt = {
         "verdict": OK,

@@ -20,7 +20,7 @@ from dawnchorus.clustering.similar import Exclusion
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.parquet import scan_parquet
-from dawnchorus.results import RecorderDay, Results, fingerprint
+from dawnchorus.results import RecorderDay, Results
 from dawnchorus.spectrograms.store import SpectrogramStore
 
 
@@ -141,7 +141,7 @@ def of_clip(
     """
     # Only here: a search for a window answers without compiled loops and decoders.
     from dawnchorus.recordings.audio import AudioFault, inspect, windows
-    from dawnchorus.spectrograms.account import parameters_of
+    from dawnchorus.spectrograms.account import appearance_of
     from dawnchorus.spectrograms.spectrograph import Spectrograph
 
     spectrogram = settings.spectrogram
@@ -182,7 +182,7 @@ def of_clip(
     model = results.experiment(experiment).model
     encoder, _ = of_codes(settings, results, experiment, device=device)
     learned = read_metadata(model).spectrograms
-    if learned and learned != fingerprint(parameters_of(settings)):
+    if learned and learned != appearance_of(settings):
         raise DawnChorusError(
             "learned from spectrograms of other parameters than the configuration's",
             model,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dawnchorus.birdnet.speaking import HEARD, detections_of
 from dawnchorus.clustering.daylight import SUNS, sun_table, suns_of, with_daylight
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.parquet import read_parquet, scan_parquet
@@ -168,8 +169,10 @@ class SeasonCounts:
         return {int(cluster): (int(quiet), int(of)) for cluster, quiet, of in table.iter_rows()}
 
 
-def count_season(results: Results, experiment: str, days: Sequence[RecorderDay]) -> SeasonCounts:
-    """Count the windows of recorder-days; those set aside are passed over.
+def count_season(
+    results: Results, experiment: str, days: Sequence[RecorderDay], window_seconds: float
+) -> SeasonCounts:
+    """Count the windows of recorder-days, each of ``window_seconds``; those set aside are passed over.
 
     Raises
     ------
@@ -190,7 +193,7 @@ def count_season(results: Results, experiment: str, days: Sequence[RecorderDay])
             )
         if receipt["verdict"] == SET_ASIDE:
             continue
-        for name, counts in _count_day(results, experiment, day):
+        for name, counts in _count_day(results, experiment, day, window_seconds):
             parts[name].append(counts.select(list(TABLES[name])).cast(pl.Schema(TABLES[name])))
     return SeasonCounts(**{name: _summed(parts[name], TABLES[name]) for name in TABLES})
 
@@ -212,13 +215,13 @@ def _summed(parts: list[pl.DataFrame], schema: dict[str, Any]) -> pl.DataFrame:
 
 
 def _count_day(
-    results: Results, experiment: str, day: RecorderDay
+    results: Results, experiment: str, day: RecorderDay, window_seconds: float
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     windows = _windows_of(results, experiment, day)
     suns = suns_of(windows)
     yield "suns", sun_table(suns, day.recorder)
     windows = with_daylight(windows, suns)
-    detections = _detections(results, day, windows)
+    detections = _detections(results, day, windows, window_seconds)
     heard = detections is not None
     window = ["recording", "offset"]
     found = {
@@ -302,6 +305,7 @@ def _windows_of(results: Results, experiment: str, day: RecorderDay) -> pl.DataF
             "habitat",
             "latitude",
             "longitude",
+            "sample_rate",
             # A recording that left the inventory since counts by UTC.
             pl.col("utc_offset_minutes").cast(pl.Int64).alias("utc_offset"),
         )
@@ -335,14 +339,14 @@ def _windows_of(results: Results, experiment: str, day: RecorderDay) -> pl.DataF
     )
 
 
-def _detections(results: Results, day: RecorderDay, windows: pl.DataFrame) -> pl.DataFrame | None:
+def _detections(
+    results: Results, day: RecorderDay, windows: pl.DataFrame, window_seconds: float
+) -> pl.DataFrame | None:
     """Return BirdNET's detections in these windows with cluster and place; None if it did not listen."""
     path = results.detections(day)
     if not path.exists():
         return None
-    found = read_parquet(
-        path, columns=["recording", "offset", "species", "common_name", "confidence"]
-    )
-    return found.join(
+    heard = detections_of(windows, read_parquet(path, columns=list(HEARD)), window_seconds)
+    return heard.join(
         windows.select("recording", "offset", "cluster", *PLACE), on=["recording", "offset"]
     )

@@ -17,6 +17,7 @@ from dawnchorus.config.experiments import (
     Vicreg,
     sides,
 )
+from dawnchorus.config.labelled import LabelColumns, LabelFormat, LabelledSet
 from dawnchorus.config.publication import Contributor, Publication
 from dawnchorus.config.reading import load, read_values, validate
 from dawnchorus.config.recipes import Recipe, as_written, resolve
@@ -57,6 +58,9 @@ __all__ = [
     "Grouping",
     "Indices",
     "Input",
+    "LabelColumns",
+    "LabelFormat",
+    "LabelledSet",
     "MapSource",
     "Merge",
     "Pass",

@@ -10,12 +10,12 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dawnchorus.config.sections import Experiment, Settings
+from dawnchorus.config.sections import Settings
 from dawnchorus.errors import DawnChorusError
 
 
@@ -30,10 +30,10 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         field = section.model_fields.get(str(part))
         if field is None:
             continue  # the name of an experiment
-        if field.annotation == dict[str, Experiment]:
-            section = Experiment
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            section = field.annotation
+        is_named = get_origin(field.annotation) is dict
+        kind = get_args(field.annotation)[1] if is_named else field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            section = kind
     return list(section.model_fields)
 
 

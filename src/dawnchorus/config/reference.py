@@ -17,10 +17,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dawnchorus.config.experiments import Experiment
+from dawnchorus.config.labelled import LabelledSet
 from dawnchorus.config.sections import Settings
 from dawnchorus.config.space import Pass
 
-NAMED: dict[str, type[BaseModel]] = {"passes": Pass, "experiments": Experiment}
+NAMED: dict[str, type[BaseModel]] = {
+    "passes": Pass,
+    "experiments": Experiment,
+    "labelled_sets": LabelledSet,
+}
 """Sections whose keys are names that a person gives."""
 
 INTRODUCTION = """# Configuration

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
 from dawnchorus.config.evaluation import Evaluation
 from dawnchorus.config.experiments import Experiment
+from dawnchorus.config.labelled import LabelledSet
 from dawnchorus.config.publication import Publication
 from dawnchorus.config.section import Hertz, Positive, Section
 from dawnchorus.config.space import Clustering, Dask, Drift, Pass, Projection, Sweep
@@ -36,6 +37,7 @@ RESERVED_NAMES = frozenset(
 """Folders of ``results`` that an experiment must not be called."""
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+Named = TypeVar("Named")
 
 
 class Audio(Section):
@@ -264,14 +266,38 @@ class BirdNet(Section):
     min_confidence: Annotated[float, Field(ge=0.01, le=0.99)] = 0.1
     sensitivity: Annotated[float, Field(ge=0.5, le=1.5)] = 1.0
     """As in BirdNET: 1.0 is neutral, more finds more."""
+    overlap: Annotated[float, Field(ge=0, le=2.9)] = 0.0
+    """What a window of 3 s has in common with the next one, in seconds, as in BirdNET."""
+    least_seconds: Annotated[float, Field(ge=0.5, le=3)] = 3.0
+    """Seconds of sound that a recording's last window must hold; the rest of it is silence. 3: whole windows
+    only; BirdNET takes 1.5."""
     top: Positive = 5
     """Most detections kept per window."""
     use_place: bool = False
     """Keep only species that BirdNET expects at the deployment's place and week."""
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
+    """Degrees north: with ``longitude``, the place of recordings whose deployment has none."""
+    longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
+    """Degrees east."""
+    week: Annotated[int, Field(ge=-1, le=48)] | None = None
+    """BirdNET's week of the year (four to a month), for every recording; -1: the whole year; null: that of
+    the recording's date."""
     batch_size: Positive = 4
     """Windows per run of the model; the result does not depend on it, the speed hardly does."""
     embeddings: bool = True
     """Keep BirdNET's own embeddings: a baseline of the evaluation."""
+
+    @model_validator(mode="after")
+    def _placed(self) -> BirdNet:
+        if (self.latitude is None) != (self.longitude is None):
+            missing = "latitude" if self.latitude is None else "longitude"
+            raise ValueError(f"{missing}: is needed beside the other")
+        if self.week == 0:
+            raise ValueError("week: must be 1 to 48, or -1 for the whole year")
+        for key in ("latitude", "week"):
+            if getattr(self, key) is not None and not self.use_place:
+                raise ValueError(f"{key}: is heeded only with use_place: true")
+        return self
 
 
 class Settings(Section):
@@ -302,6 +328,8 @@ class Settings(Section):
     attention: Attention = Attention()
     birdnet: BirdNet = BirdNet()
     evaluation: Evaluation = Evaluation()
+    labelled_sets: dict[str, LabelledSet] = Field(default_factory=dict)
+    """Labelled data sets by name, that every output space is measured on (docs/labelled-data.md)."""
     publication: Publication = Publication()
 
     @field_validator("experiments")
@@ -314,13 +342,24 @@ class Settings(Section):
                 raise ValueError(f"{name!r} is a folder of the results; choose another name")
         return experiments
 
-    @field_validator("passes")
+    @field_validator("passes", "labelled_sets")
     @classmethod
-    def _names_of_passes(cls, passes: dict[str, Pass]) -> dict[str, Pass]:
-        for name in passes:
+    def _names_of_others(cls, named: dict[str, Named]) -> dict[str, Named]:
+        for name in named:
             if not re.fullmatch(NAME, name):
                 raise ValueError(f"{name!r}: a name is letters, digits, '_', '-' and '.'")
-        return passes
+        return named
+
+    @model_validator(mode="after")
+    def _windows_of_sets_move_on(self) -> Settings:
+        window = self.spectrogram.window_seconds
+        for name, one in self.labelled_sets.items():
+            if one.overlap_seconds is not None and one.overlap_seconds >= window:
+                raise ValueError(
+                    f"labelled_sets.{name}.overlap_seconds: must be less than "
+                    f"spectrogram.window_seconds ({window:g}), got {one.overlap_seconds:g}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _birdnet_keeps_embeddings(self) -> Settings:
@@ -365,11 +404,17 @@ class Settings(Section):
 
     def experiment(self, name: str) -> Experiment:
         """Return an experiment by name, or say which there are."""
-        try:
-            return self.experiments[name]
-        except KeyError:
-            raise DawnChorusError(
-                f"there is no experiment {name!r}",
-                "experiments",
-                f"the config has {', '.join(self.experiments) or 'none'}",
-            ) from None
+        return _named(self.experiments, name, "experiment", "experiments")
+
+    def labelled_set(self, name: str) -> LabelledSet:
+        """Return a labelled set by name, or say which there are."""
+        return _named(self.labelled_sets, name, "labelled set", "labelled_sets")
+
+
+def _named(there: dict[str, Named], name: str, what: str, where: str) -> Named:
+    try:
+        return there[name]
+    except KeyError:
+        raise DawnChorusError(
+            f"there is no {what} {name!r}", where, f"the config has {', '.join(there) or 'none'}"
+        ) from None

@@ -44,6 +44,7 @@ from dawnchorus.results import (
     withdraw,
     write_receipt,
 )
+from dawnchorus.spectrograms.account import appearance_in
 from dawnchorus.spectrograms.store import SpectrogramStore
 from dawnchorus.vectors import WindowTable, as_kept, check_finite, write_vectors
 
@@ -239,7 +240,9 @@ class _Work:
             self.settings, self.results, self.experiment, self.day, self.store, device=device
         )
         made_for = self.opened.spectrograms
-        if made_for and made_for != self.spectrograms["parameters"]:
+        # (Models of earlier versions name all parameters of the store.)
+        these = (appearance_in(self.spectrograms), self.spectrograms["parameters"])
+        if made_for and made_for not in these:
             raise DawnChorusError(
                 "the model was trained on spectrograms of other parameters than this recorder-day's",
                 self.paths.model,

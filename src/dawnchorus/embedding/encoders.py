@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dawnchorus.birdnet.overlap import overlapping
+from dawnchorus.birdnet.overlap import Listened
 from dawnchorus.config import Settings, Tokens
 from dawnchorus.embedding.encoder import (
     Encoder,
@@ -278,20 +278,14 @@ def birdnet_rows(
             path,
             "run `dawnchorus birdnet` with birdnet.embeddings: true",
         )
-    heard = {one["recording"]: one for one in receipt["recordings"]}
-    facts = [heard.get(name) for name in store.recordings]
-    rates = np.array([float(one["sample_rate"]) if one else 1.0 for one in facts])
-    counts = np.array([int(one["windows"]) if one else 0 for one in facts], dtype=np.int64)
-    rate, count = rates[store.recording], counts[store.recording]
+    heard = Listened.of(receipt)
+    names = np.array(store.recordings, dtype=object)[store.recording]
+    rate = np.array([heard.recordings.get(name, (1, 0))[0] for name in names], dtype=np.float64)
     start = store.offset / rate
     length = np.rint(settings.spectrogram.window_seconds * rate) / rate
-    inside = np.flatnonzero(count > 0)
+    best = heard.pairs(names, start, start + length).best()
     rows = np.full(len(store), -1, dtype=np.int64)
-    if len(inside):
-        best = overlapping(
-            start[inside], (start + length)[inside], rate[inside], count[inside]
-        ).best()
-        ours = inside[best.window]
-        names = [store.recordings[number] for number in store.recording[ours]]
-        rows[ours] = VectorStore.open(results.birdnet_embeddings(day)).find(names, best.offset)
+    rows[best.window] = VectorStore.open(results.birdnet_embeddings(day)).find(
+        names[best.window].tolist(), best.offset
+    )
     return rows

@@ -1,13 +1,15 @@
 """Which map finds the songs: every source, every head and the energy baseline, side by side.
 
 In: an experiment's central windows with their maps (:mod:`.attention_maps`) and annotated boxes. Out: per
-map the figures of :mod:`.attention`, and three more:
+map the figures of :mod:`.attention`, and four more:
 
 - songs found: share of the songs (above 6 dB, where the annotation says so) that one box meets with an
   intersection over union of at least 0.3, in seconds and hertz; each song in the window that holds most of
   it. By chance: one box around the whole window;
 - song overlap: the mean of the best box's intersection over union;
-- song energy: the annotated share of the power that the mask keeps. By chance: of the whole window's.
+- song energy: the annotated share of the power that the mask keeps. By chance: of the whole window's;
+- average precision of the boxes of all windows, the densest first (:mod:`.box_precision`); each part of a song is
+  looked for in the window that holds it. By chance: one box around each whole window.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from dawnchorus.evaluation.attention import (
 )
 from dawnchorus.evaluation.attention_maps import CentralWindows, Seen, read_central
 from dawnchorus.evaluation.bootstrap import interval, per_group
+from dawnchorus.evaluation.box_precision import average_precision, matched
 from dawnchorus.evaluation.found import (
     FOUND,
     LOUD_DB,
@@ -41,6 +44,7 @@ from dawnchorus.spectrograms.mel import mel_of
 
 SONG_METRICS = ("songs_found", "song_overlap")
 ENERGY_METRIC = "song_energy"
+PRECISION_METRIC = "average_precision"
 EDGES = ("start_s", "end_s", "low_hz", "high_hz")
 
 
@@ -56,6 +60,60 @@ class _Sums:
         self.groups.append(group)
         self.values.append([*values, 1.0])
         self.chance.append(list(chance))
+
+
+@dataclass
+class _Boxes:
+    """Boxes of all windows of one map: their scores, whether they find a song, and their groups."""
+
+    groups: list[str] = field(default_factory=list)
+    scores: list[NDArray[np.float64]] = field(default_factory=list)
+    found: list[NDArray[np.bool_]] = field(default_factory=list)
+    songs: list[int] = field(default_factory=list)
+
+    def add(self, group: str, boxes: Boxes, scores: NDArray[np.float64], songs: Boxes) -> None:
+        self.groups.append(group)
+        self.scores.append(scores)
+        self.found.append(matched(boxes, scores, songs))
+        self.songs.append(len(songs))
+
+    def precision(self, weights: NDArray[np.float64], group: NDArray[np.int64]) -> float:
+        """Average precision with each group counted as often as ``weights`` says."""
+        sizes = [len(one) for one in self.scores]
+        return average_precision(
+            np.concatenate(self.scores),
+            np.concatenate(self.found),
+            np.repeat(weights[group], sizes),
+            float(weights[group] @ np.array(self.songs)),
+        )
+
+
+def _density(seen: Seen) -> NDArray[np.float64]:
+    """Mass of boxes over their area in seconds times mel: how sure each is."""
+    edges = _in_mel(seen.boxes)
+    size = (edges[:, 1] - edges[:, 0]) * (edges[:, 3] - edges[:, 2])
+    return np.divide(seen.mass, size, out=np.zeros_like(size), where=size > 0)
+
+
+def _precision(settings: Settings, boxes: _Boxes, blind: _Boxes, name: str) -> AttentionFigure:
+    """Average precision, with its interval over groups."""
+    _, group = np.unique(boxes.groups, return_inverse=True)
+    count = int(group.max()) + 1
+
+    def of(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([boxes.precision(weights, group)])
+
+    (bounds,) = interval(np.eye(count), of, settings.evaluation.bootstrap, settings.evaluation.seed)
+    everybody = np.ones(count)
+    return AttentionFigure(
+        PRECISION_METRIC,
+        boxes.precision(everybody, group),
+        bounds,
+        blind.precision(everybody, group),
+        len(boxes.groups),
+        "",
+        name,
+    )
 
 
 def map_figures(
@@ -107,10 +165,14 @@ def map_figures(
     figures: list[AttentionFigure] = []
     for name in central.names:
         of_windows, of_songs = _Sums(), _Sums()
+        of_boxes, whole_windows = _Boxes(), _Boxes()
         boxes: dict[int, Boxes] = {}
         for window, seen in enumerate(central.seen(name)):
             if window in starts:
                 boxes[window] = seen.boxes + np.array([starts[window]] * 2 + [0.0, 0.0])
+                wanted = songs.get(window, np.empty((0, 4)))
+                of_boxes.add(groups[window], seen.boxes, _density(seen), wanted)
+                whole_windows.add(groups[window], np.array([frame]), np.ones(1), wanted)
             if window in songs:
                 _add_window(of_windows, groups[window], seen, songs[window], frame, central, window)
         everything = {
@@ -122,6 +184,7 @@ def map_figures(
             of_songs.add(groups[window], [one >= FOUND, one], [blind >= FOUND, blind])
         figures += _figures(settings, (*METRICS, ENERGY_METRIC), of_windows, name)
         figures += _figures(settings, SONG_METRICS, of_songs, name)
+        figures.append(_precision(settings, of_boxes, whole_windows, name))
     return figures
 
 

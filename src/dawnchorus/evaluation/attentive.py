@@ -39,7 +39,7 @@ from dawnchorus.evaluation.probes import (
 )
 from dawnchorus.evaluation.spaces import Space, images
 from dawnchorus.evaluation.targets import Target
-from dawnchorus.evaluation.tasks import Fold, Task, prepare
+from dawnchorus.evaluation.tasks import LEFT_OUT, Fold, Task, prepare
 from dawnchorus.evaluation.windows import Windows
 from dawnchorus.learning.backbone import ModelMetadata, model_input
 from dawnchorus.learning.networks import Backbone
@@ -139,7 +139,7 @@ def of_space(
             bench.group,
             folds=evaluation.folds,
             seed=evaluation.seed,
-            leave_one_out=evaluation.group == "recorder",
+            leave_one_out=evaluation.group in LEFT_OUT,
         )
         if task.reason:
             return [impossible(NAME, "grouped", task)]

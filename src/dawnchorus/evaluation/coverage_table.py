@@ -7,13 +7,13 @@ windows that lost their recording.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
 from dawnchorus.evaluation import tables as table_of
 from dawnchorus.evaluation.bench import Bench
 from dawnchorus.evaluation.labels import Labels
+from dawnchorus.evaluation.tables import covered
 from dawnchorus.evaluation.windows import LeftOut, recording_facts
 from dawnchorus.parquet import read_parquet
 from dawnchorus.results import RecorderDay, Results
@@ -28,12 +28,8 @@ def fill_coverage(
     """Fill the table coverage."""
     windows, rows = bench.windows, bench.tables["coverage"]
 
-    def row(what: str, name: str, count: int, of: int, note: str = "", **more: Any) -> None:
-        share = count / of if of else None
-        rows.append(
-            {"what": what, "name": name, "windows": count, "of": of, "share": share, "note": note}
-            | more
-        )
+    def row(what: str, name: str, count: int, of: int, note: str = "") -> None:
+        rows.append(covered(what, name, count, of, note))
 
     usable = len(days) - len(left_out)
     row("recorder-days", "evaluated", usable, len(days), "the numbers are recorder-days")
@@ -44,23 +40,29 @@ def fill_coverage(
     row("windows", "drawn", len(windows), windows.total)
     for recorder in sorted(set(windows.recorder.tolist())):
         row("recorder", recorder, int((windows.recorder == recorder).sum()), len(windows))
-    for labels in bench.labels:
-        known = int(labels.known.sum())
-        first = labels is bench.labels[0] or labels.source != "birdnet"
-        if first:
-            row(labels.source, "known", known, len(windows), _unknown(labels))
-        row(
-            labels.source,
-            "labelled",
-            int((labels.known & labels.labelled).sum()),
-            known,
-            "" if known else _unknown(labels),
-            confidence=labels.confidence,
-        )
+    fill_coverage_of_labels(bench)
     if bench.settings.evaluation.annotations is None:
         rows.append(
             {"what": "annotations", "name": "known", "note": "evaluation.annotations is not set"}
         )
+
+
+def fill_coverage_of_labels(bench: Bench) -> None:
+    """Fill the rows of the table coverage that say how many windows each kind of label covers."""
+    windows = bench.windows
+    for labels in bench.labels:
+        known = int(labels.known.sum())
+        rows: list[tuple[str, float | None, int, int, str]] = []
+        if labels is bench.labels[0] or labels.source != "birdnet":
+            rows.append(("known", None, known, len(windows), _unknown(labels)))
+        labelled = int((labels.known & labels.labelled).sum())
+        rows.append(
+            ("labelled", labels.confidence, labelled, known, "" if known else _unknown(labels))
+        )
+        bench.tables["coverage"] += [
+            covered(labels.source, name, count, of, note) | {"confidence": confidence}
+            for name, confidence, count, of, note in rows
+        ]
 
 
 def _unknown(labels: Labels) -> str:

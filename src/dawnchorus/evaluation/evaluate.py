@@ -15,30 +15,20 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import polars as pl
-
 from dawnchorus import __version__
-from dawnchorus.clustering.sphere import one_core
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.evaluation import spaces as space_of
 from dawnchorus.evaluation import tables as table_of
-from dawnchorus.evaluation.agreement_table import fill_agreement
-from dawnchorus.evaluation.attention import attention_figures
 from dawnchorus.evaluation.bench import Bench
-from dawnchorus.evaluation.calibration_table import fill_calibration
 from dawnchorus.evaluation.cost import cost_rows
 from dawnchorus.evaluation.coverage_table import fill_coverage, lost_windows
 from dawnchorus.evaluation.labels import (
     annotation_labels,
     birdnet_labels,
-    detections_of,
     link_birdnet,
     read_boxes,
 )
-from dawnchorus.evaluation.probe_table import fill_probes
-from dawnchorus.evaluation.spaces import EXPERIMENT
-from dawnchorus.evaluation.tables import figure, number
+from dawnchorus.evaluation.measure import measure
 from dawnchorus.evaluation.windows import LeftOut, draw, usable_days
 from dawnchorus.progress import say
 from dawnchorus.results import (
@@ -107,26 +97,7 @@ def evaluate(
         device,
     )
     fill_coverage(bench, days, left_out, missing)
-    fill_calibration(bench, detections_of(results, windows, link))
-    if len(windows):
-        bench.spaces += [space_of.experiment_space(results, name, windows) for name in present]
-        bench.spaces += space_of.image_spaces(settings, results, windows)
-        bench.spaces += space_of.untrained_spaces(
-            settings, results, windows, present, device=device, workers=bench.workers
-        )
-        ceiling = space_of.birdnet_space(results, windows, link)
-        if ceiling is not None:
-            bench.spaces.append(ceiling)
-        # Sums over several cores have an order of their own in every run.
-        with one_core():
-            fill_agreement(bench)
-            fill_probes(bench)
-    for name in present:
-        _attention(bench, name, boxes)
-    for name, reason in missing.items():
-        bench.tables["agreement"].append({"space": name, "kind": EXPERIMENT, "note": reason})
-        bench.tables["probes"].append({"space": name, "kind": EXPERIMENT, "note": reason})
-        bench.tables["attention"].append({"experiment": name, "note": reason})
+    measure(bench, present, missing, link, boxes)
     bench.tables["cost"] += cost_rows(results, days, bench.spaces, missing)
     return _finish(bench, usable, left_out, missing)
 
@@ -146,20 +117,6 @@ def _experiments(
         else:
             present.append(name)
     return present, missing
-
-
-def _attention(bench: Bench, experiment: str, boxes: pl.DataFrame | None) -> None:
-    for one in attention_figures(bench.settings, bench.results, experiment, boxes):
-        bench.tables["attention"].append(
-            {
-                "experiment": experiment,
-                "map": one.map,
-                **figure(one.metric, one.value, one.interval),
-                "chance": number(one.chance),
-                "windows": one.windows,
-                "note": one.note,
-            }
-        )
 
 
 def _finish(

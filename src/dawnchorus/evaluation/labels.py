@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dawnchorus.birdnet.overlap import TOLERANCE, overlapping
+from dawnchorus.birdnet.overlap import TOLERANCE, Listened
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.evaluation.windows import Windows
@@ -107,17 +107,20 @@ def link_birdnet(results: Results, windows: Windows) -> BirdNetLink:
         receipt = read_receipt(path)
         if receipt["verdict"] == SET_ASIDE:
             continue
-        heard = {
-            one["recording"]: (int(one["sample_rate"]), int(one["windows"]))
-            for one in receipt["recordings"]
-        }
-        inside = [at for at in positions.tolist() if windows.recording[at] in heard]
-        if not inside:
-            continue
-        facts = [heard[windows.recording[at]] for at in inside]
-        rate = np.array([fact[0] for fact in facts], dtype=np.float64)
-        count = np.array([fact[1] for fact in facts], dtype=np.int64)
-        parts.append(_overlapping(windows, np.array(inside), rate, count))
+        pairs = Listened.of(receipt).pairs(
+            windows.recording[positions], windows.start_s[positions], windows.end_s[positions]
+        )
+        ours = positions[pairs.window]
+        parts.append(
+            pl.DataFrame(
+                {
+                    "window": ours,
+                    "recording": pl.Series(windows.recording[ours].tolist(), dtype=pl.String),
+                    "offset": pairs.offset,
+                    "shared_s": pairs.shared_s,
+                }
+            )
+        )
     schema = {
         "window": pl.Int64,
         "recording": pl.String,
@@ -125,25 +128,6 @@ def link_birdnet(results: Results, windows: Windows) -> BirdNetLink:
         "shared_s": pl.Float64,
     }
     return BirdNetLink(pl.concat(parts) if parts else pl.DataFrame(schema=schema))
-
-
-def _overlapping(
-    windows: Windows,
-    positions: NDArray[np.int64],
-    rate: NDArray[np.float64],
-    count: NDArray[np.int64],
-) -> pl.DataFrame:
-    start, end = windows.start_s[positions], windows.end_s[positions]
-    pairs = overlapping(start, end, rate, count)
-    ours = positions[pairs.window]
-    return pl.DataFrame(
-        {
-            "window": ours,
-            "recording": pl.Series(windows.recording[ours].tolist(), dtype=pl.String),
-            "offset": pairs.offset,
-            "shared_s": pairs.shared_s,
-        }
-    )
 
 
 def birdnet_labels(

@@ -25,7 +25,7 @@ from dawnchorus.evaluation.few_shot import few_shot
 from dawnchorus.evaluation.spaces import BASELINE, Space
 from dawnchorus.evaluation.tables import Row, figure, number
 from dawnchorus.evaluation.targets import Target, targets_of
-from dawnchorus.evaluation.tasks import Split, Task, prepare
+from dawnchorus.evaluation.tasks import LEFT_OUT, Split, Task, prepare
 from dawnchorus.progress import counting
 
 LINEAR = "linear"
@@ -89,7 +89,7 @@ def _asked(bench: Bench, target: Target, grouping: Grouping) -> _Asked:
             group[held],
             folds=evaluation.folds,
             seed=evaluation.seed,
-            leave_one_out=grouping == "recorder",
+            leave_one_out=grouping in LEFT_OUT,
         )
 
     whole = task(np.ones(len(group), dtype=bool))

@@ -147,6 +147,12 @@ def figure(metric: str, value: float | None, bounds: Interval) -> Row:
     }
 
 
+def covered(what: str, name: str, count: int, of: int, note: str = "") -> Row:
+    """Return a row of the table coverage: so many of so many."""
+    share = count / of if of else None
+    return {"what": what, "name": name, "windows": count, "of": of, "share": share, "note": note}
+
+
 def write_tables(folder: Path, tables: Mapping[str, Sequence[Row]]) -> dict[str, int]:
     """Write every table of :data:`COLUMNS`; return the number of rows of each."""
     counts = {}

@@ -2,7 +2,7 @@
 
 In: the bench. Out: the targets of the probes: species and BirdNET's labels (what a space should hold),
 recorder, hour, week and month (what it should hold less of: they are of the place and the weather as
-much as of the birds).
+much as of the birds). A labelled set has labels alone: its clips have no recorder and no date.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def targets_of(bench: Bench) -> list[Target]:
         else:
             names = "species", "species or none"
         targets += [Target(names[0], labels.top, of_birds=True), Target(names[1], _filled(labels))]
+    if not windows.is_dated:
+        return targets
     hour = windows.hour.astype(object)
     hour[windows.hour < 0] = None
     return [

@@ -23,6 +23,8 @@ Split = Literal["grouped", "leaky", "none"]
 """``none``: nothing was learned, so nothing was split."""
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Windows to train on, windows to test."""
+LEFT_OUT = frozenset({"recorder", "fold"})
+"""Groupings of which each group is left out once: recorders, and a labelled set's official folds."""
 MOST_LEFT_OUT = 20
 """Groups that are left out one by one at most; more are dealt to so many folds."""
 

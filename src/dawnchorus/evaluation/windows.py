@@ -11,7 +11,7 @@ group never stand on both sides of a split.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from dawnchorus.config import Settings
 from dawnchorus.parquet import scan_parquet
-from dawnchorus.results import SET_ASIDE, RecorderDay, Results, read_receipt
+from dawnchorus.results import SET_ASIDE, UNDATED, RecorderDay, Results, read_receipt
 from dawnchorus.spectrograms.store import SpectrogramStore
 from dawnchorus.vectors import VectorStore
 
@@ -58,6 +58,8 @@ class Windows:
         Hour of the local day, -1 where the recording's offset from UTC is not known.
     total : int
         Windows of all these days together.
+    named_groups : dict of str to object array (n,)
+        Groups besides those that recorders and days are, as a labelled set has them.
     """
 
     days: list[RecorderDay]
@@ -70,9 +72,15 @@ class Windows:
     end_s: NDArray[np.float64]
     hour: NDArray[np.int64]
     total: int
+    named_groups: dict[str, NDArray[np.object_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @property
+    def is_dated(self) -> bool:
+        """False of a labelled set, whose clips have neither recorder nor date."""
+        return all(day.date != UNDATED for day in self.days)
 
     @property
     def recorder(self) -> NDArray[np.object_]:
@@ -89,8 +97,11 @@ class Windows:
 
         Parameters
         ----------
-        kind : {"recording", "recorder_day", "recorder"}
+        kind : str
+            ``recording``, ``recorder_day``, ``recorder`` or one of ``named_groups``.
         """
+        if kind in self.named_groups:
+            return self.named_groups[kind]
         if kind == "recording":
             return self.recording
         if kind == "recorder":

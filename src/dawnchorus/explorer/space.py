@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from dawnchorus.birdnet.speaking import HEARD, detections_of
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.regions import Membership
 from dawnchorus.parquet import read_parquet
@@ -24,8 +25,6 @@ from dawnchorus.results import ExperimentResults, RecorderDay, Results, read_rec
 
 NONE = 65_535
 """Code that stands for "not known" in the 16-bit columns."""
-BIRDNET_SECONDS = 3
-"""BirdNET's windows lie at multiples of 3 s, whatever the spectrograms' windows are."""
 HOUR_US = 3_600_000_000
 
 
@@ -231,27 +230,14 @@ def _read_day(
     else:
         windows = windows.with_columns(cluster=pl.lit(None, pl.Int32))
     rate = pl.col("sample_rate")
-    # The detection of the BirdNET window that holds this window's middle.
-    step = rate.cast(pl.Int64) * BIRDNET_SECONDS
-    middle = pl.col("offset") + (rate * window_seconds / 2).cast(pl.Int64)
-    windows = windows.with_columns(heard=middle // step * step)
-    detections = pl.DataFrame(
-        schema={
-            "recording": pl.String, "heard": pl.Int64, "species": pl.String,
-            "common_name": pl.String, "confidence": pl.Float32,
-        }
-    )  # fmt: skip
+    detections = pl.DataFrame(schema=HEARD)
     if results.detections(day).is_file():
-        detections = (
-            read_parquet(
-                results.detections(day),
-                columns=["recording", "offset", "species", "common_name", "confidence"],
-            )
-            .rename({"offset": "heard"})
-            .sort(["confidence", "species"], descending=[True, False])
-            .unique(["recording", "heard"], keep="first", maintain_order=True)
-        )
-    windows = windows.join(detections, on=["recording", "heard"], how="left", maintain_order="left")
+        detections = detections_of(
+            windows, read_parquet(results.detections(day), columns=list(HEARD)), window_seconds
+        ).unique(["recording", "offset"], keep="first", maintain_order=True)
+    windows = windows.join(
+        detections, on=["recording", "offset"], how="left", maintain_order="left"
+    )
     local = (
         pl.col("start_us")
         + pl.col("offset") * 1_000_000 // rate

@@ -1,6 +1,7 @@
 r"""Audacity label tracks: start, end and text, tab-separated, without a heading.
 
-In: :class:`Label` objects. Out: a text file for *File > Import > Labels*. A label with a frequency range has
+In: :class:`Label` objects, or a track that Audacity wrote (*File > Export Other > Export Labels*). Out: the
+other, for *File > Import > Labels*. A label with a frequency range has
 a second line, ``\``, low and high hertz, which Audacity shows in its spectrogram view
 (https://manual.audacityteam.org/man/importing_and_exporting_labels.html).
 
@@ -9,10 +10,12 @@ Audacity knows no quoting: tabs and line breaks become spaces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dawnchorus.errors import DawnChorusError
 from dawnchorus.exports.cells import one_cell, to_bytes
 from dawnchorus.results import publishing
 
@@ -50,3 +53,46 @@ def write_labels(path: Path, labels: Iterable[Label]) -> None:
     """Write a label track (UTF-8, ``\\n``); see :func:`format_labels`."""
     with publishing(path) as partial:
         partial.write_bytes(to_bytes(format_labels(labels)))
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Read a label track; an edge of the frequency range that is not set (Audacity writes -1) is none.
+
+    Raises
+    ------
+    DawnChorusError
+        If the file cannot be read, or a line is no label; it names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DawnChorusError(error.strerror or "cannot be read", path) from None
+    except UnicodeDecodeError:
+        raise DawnChorusError("is not UTF-8 text", path, "export it from Audacity again") from None
+    labels: list[Label] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        cells = line.rstrip("\r").split("\t")
+        if cells == [""]:
+            continue
+        is_range = cells[0].strip() == "\\"
+        edges = _numbers(cells[1:3] if is_range else cells[:2], path, number)
+        if not is_range:
+            labels.append(Label(*edges, " ".join(cells[2:]).strip()))
+        elif labels and min(edges) >= 0:
+            labels[-1] = replace(labels[-1], hertz=edges)
+    return labels
+
+
+def _numbers(cells: Sequence[str], path: Path, line: int) -> tuple[float, float]:
+    try:
+        first, second = map(float, cells)
+    except ValueError:
+        first = second = math.nan
+    if not (math.isfinite(first) and math.isfinite(second)):
+        told = "\t".join(cells)
+        raise DawnChorusError(
+            f"line {line} is no label of a track (got {told!r})",
+            path,
+            "export it from Audacity again",
+        )
+    return first, second

@@ -1,8 +1,12 @@
 """Detections in the two tables that BirdNET-Analyzer itself writes.
 
-In: :class:`Detection` objects of one recording. Out: its CSV (``Start (s)``, ``End (s)``, ``Scientific name``,
-``Common name``, ``Confidence``, ``File``) or its Raven selection table, with BirdNET's columns in BirdNET's
+In: :class:`Detection` objects of one recording, or of several that follow each other. Out: their CSV (``Start (s)``, ``End (s)``, ``Scientific name``,
+``Common name``, ``Confidence``, ``File``) or their Raven selection table, with BirdNET's columns in BirdNET's
 order. Whatever reads BirdNET-Analyzer's results reads these.
+
+In the table of several recordings, times count from the start of the first one, as if they were one sound: so
+does BirdNET-Analyzer's, and so does Raven when it opens them together. ``File Offset (s)`` counts from the start
+of each recording, as the CSV's times do.
 
 The species code (eBird's) is left empty: BirdNET's model does not carry it.
 """
@@ -38,6 +42,8 @@ TABLE_COLUMNS = (
 class Detection:
     """What BirdNET says of a window; seconds from the recording's start, hertz."""
 
+    recording: str
+    """Stands in the columns ``File`` and ``Begin Path``."""
     start_s: float
     end_s: float
     low_hz: float
@@ -45,10 +51,12 @@ class Detection:
     scientific_name: str
     common_name: str
     confidence: float
+    before_s: float = 0.0
+    """Seconds of the recordings before this one, where several follow each other."""
 
 
-def format_csv(recording: str, detections: Iterable[Detection]) -> str:
-    """Return the text of BirdNET-Analyzer's CSV; ``recording`` stands in the column ``File``."""
+def format_csv(detections: Iterable[Detection]) -> str:
+    """Return the text of BirdNET-Analyzer's CSV."""
     lines = [csv_line(CSV_COLUMNS)]
     lines.extend(
         csv_line(
@@ -58,7 +66,7 @@ def format_csv(recording: str, detections: Iterable[Detection]) -> str:
                 one.scientific_name,
                 one.common_name,
                 f"{one.confidence:.4f}",
-                recording,
+                one.recording,
             )
         )
         for one in detections
@@ -66,39 +74,39 @@ def format_csv(recording: str, detections: Iterable[Detection]) -> str:
     return "".join(lines)
 
 
-def format_table(recording: str, detections: Iterable[Detection]) -> str:
-    """Return the text of BirdNET-Analyzer's selection table; ``recording`` is the ``Begin Path``."""
+def format_table(detections: Iterable[Detection]) -> str:
+    """Return the text of BirdNET-Analyzer's selection table."""
     lines = ["\t".join(TABLE_COLUMNS)]
     for number, one in enumerate(detections, start=1):
         cells = (
             str(number),
             "Spectrogram 1",
             "1",
-            _seconds(one.start_s),
-            _seconds(one.end_s),
+            _seconds(one.before_s + one.start_s),
+            _seconds(one.before_s + one.end_s),
             f"{one.low_hz:.0f}",
             f"{one.high_hz:.0f}",
             one.common_name,
             one.scientific_name,
             "",
             f"{one.confidence:.4f}",
-            recording,
+            one.recording,
             _seconds(one.start_s),
         )
         lines.append("\t".join(map(one_cell, cells)))
     return "\n".join(lines) + "\n"
 
 
-def write_csv(path: Path, recording: str, detections: Iterable[Detection]) -> None:
-    """Write BirdNET-Analyzer's CSV of a recording."""
+def write_csv(path: Path, detections: Iterable[Detection]) -> None:
+    """Write BirdNET-Analyzer's CSV."""
     with publishing(path) as partial:
-        partial.write_bytes(to_bytes(format_csv(recording, detections)))
+        partial.write_bytes(to_bytes(format_csv(detections)))
 
 
-def write_table(path: Path, recording: str, detections: Iterable[Detection]) -> None:
-    """Write BirdNET-Analyzer's selection table of a recording."""
+def write_table(path: Path, detections: Iterable[Detection]) -> None:
+    """Write BirdNET-Analyzer's selection table."""
     with publishing(path) as partial:
-        partial.write_bytes(to_bytes(format_table(recording, detections)))
+        partial.write_bytes(to_bytes(format_table(detections)))
 
 
 def _seconds(value: float) -> str:

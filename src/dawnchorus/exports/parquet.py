@@ -23,7 +23,9 @@ class Append(Protocol):
 
 
 @contextmanager
-def writing_rows(path: Path, schema: Mapping[str, Any]) -> Iterator[Append]:
+def writing_rows(
+    path: Path, schema: Mapping[str, Any], note: Mapping[str, str] | None = None
+) -> Iterator[Append]:
     """Open a Parquet file to append frames to; also without any it has its columns.
 
     Parameters
@@ -31,12 +33,14 @@ def writing_rows(path: Path, schema: Mapping[str, Any]) -> Iterator[Append]:
     path : Path
         A temporary file of the caller's: it is complete only when the block ends.
     schema : mapping of str to polars types
+    note : mapping of str to str, optional
+        What the file says of itself (Parquet's key-value metadata), a licence for one.
     """
-    empty = pl.DataFrame(schema=dict(schema)).to_arrow()
-    with pq.ParquetWriter(path, empty.schema, compression="zstd") as writer:
+    kinds = pl.DataFrame(schema=dict(schema)).to_arrow().schema.with_metadata(dict(note or {}))
+    with pq.ParquetWriter(path, kinds, compression="zstd") as writer:
 
         def append(rows: pl.DataFrame) -> None:
             rows = rows.select(pl.col(name).cast(kind) for name, kind in schema.items())
-            writer.write_table(rows.to_arrow().cast(empty.schema))
+            writer.write_table(rows.to_arrow().cast(kinds))
 
         yield append

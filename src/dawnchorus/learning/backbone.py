@@ -74,7 +74,7 @@ class ModelMetadata:
     input
         Whether it sees decibels as stored, above each band's median, or both (:mod:`.scale`).
     spectrograms
-        Fingerprint of the parameters of the spectrograms it learned from.
+        Fingerprint of what the windows look like that it learned from.
     training_set
         Fingerprint of the frozen training set; empty for an untrained model.
     experiment

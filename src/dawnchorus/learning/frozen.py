@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.parquet import scan_parquet
 from dawnchorus.progress import counting
-from dawnchorus.results import RecorderDay, Results
+from dawnchorus.results import RecorderDay, Results, read_receipt
+from dawnchorus.spectrograms.account import appearance_in
 from dawnchorus.spectrograms.store import SpectrogramStore
 
 Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
@@ -78,6 +79,11 @@ class FrozenSet:
     place: NDArray[np.int32]
     folders: tuple[int, ...]
     _stores: dict[int, SpectrogramStore] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def appearance(self) -> str:
+        """Of what its windows look like: what the models that learn from it take."""
+        return appearance_in(read_receipt(self.results.spectrograms_receipt(self.days[0])))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -322,7 +322,7 @@ def _metadata(course: Plan, scale: Scale) -> backbone.ModelMetadata:
         db_step=scale.db_step,
         input=scale.input,
         whitening=experiment.whitening,
-        spectrograms=course.frozen.spectrograms,
+        spectrograms=course.frozen.appearance,
         training_set=course.frozen.fingerprint,
         experiment=experiment.model_dump(mode="json", exclude=NOT_LEARNED),
         version=__version__,

@@ -81,8 +81,8 @@ def keys(settings: Settings) -> list[Key]:
             continue
         if step.rule == "sweep" and not settings.sweep.enabled:
             continue
-        # Passes have names beside the experiment's; what they did stands in their receipts.
-        if step.rule in ("cluster_pass", "assign_pass"):
+        # Passes and labelled sets have names of their own; what they did stands in their receipts.
+        if step.rule in ("cluster_pass", "assign_pass", "labelled_sound", "labelled_set"):
             continue
         found += [
             (step.rule, name) for name in (settings.experiments if step.of_experiment else [None])

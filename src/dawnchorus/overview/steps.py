@@ -57,6 +57,8 @@ STEPS: dict[str, Step] = {
         Step("attend", "attention", "attend", of_experiment=True),
         Step("outliers", "outliers", "outliers", of_experiment=True),
         Step("evaluate", "evaluation", "evaluate"),
+        Step("labelled_sound", "labelled sets: sound", "labelled_sound"),
+        Step("labelled_set", "labelled sets", "labelled"),
         Step("experiment_figures", "figures", "figures", of_experiment=True),
         Step("comparison_figures", "figures of the evaluation", "comparison_figures"),
         Step("snakemake_report", "report", "report"),

@@ -77,29 +77,45 @@ class WindowBlock:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where windows lie: ``length`` samples from every multiple of ``step``, at the file's own rate."""
+    """Where windows lie: ``length`` samples from every multiple of ``step``, at the file's own rate.
+
+    Of the last ones, ``least`` samples must lie within the recording.
+    """
 
     length: int
     step: int
+    least: int
 
     @classmethod
-    def of(cls, window_seconds: float, overlap_seconds: float, rate: int) -> _Grid:
+    def of(
+        cls,
+        window_seconds: float,
+        overlap_seconds: float,
+        rate: int,
+        least_seconds: float | None = None,
+    ) -> _Grid:
         length = round(window_seconds * rate)
+        least = length if least_seconds is None else round(least_seconds * rate)
         # (At a low rate, an overlap may round to the whole window.)
-        return cls(length, max(1, length - round(overlap_seconds * rate)))
+        step = max(1, length - round(overlap_seconds * rate))
+        return cls(length, step, min(max(1, least), length))
 
     def fitting(self, frames: int) -> int:
-        """Windows that fit wholly into so many frames."""
-        return 0 if frames < self.length else (frames - self.length) // self.step + 1
+        """Windows that so many frames hold (the last ones only ``least`` of theirs)."""
+        return 0 if frames < self.least else (frames - self.least) // self.step + 1
 
 
 def windows_in(
-    frames: int, sample_rate: int, window_seconds: float, overlap_seconds: float = 0.0
+    frames: int,
+    sample_rate: int,
+    window_seconds: float,
+    overlap_seconds: float = 0.0,
+    least_seconds: float | None = None,
 ) -> int:
     """Return how many windows a recording of so many frames holds."""
     if not sample_rate:
         return 0
-    return _Grid.of(window_seconds, overlap_seconds, sample_rate).fitting(frames)
+    return _Grid.of(window_seconds, overlap_seconds, sample_rate, least_seconds).fitting(frames)
 
 
 def covered(
@@ -210,6 +226,7 @@ def windows(
     sample_rate: int | None,
     window_seconds: float,
     overlap_seconds: float = 0.0,
+    least_seconds: float | None = None,
     channel: Channel = 0,
     block_windows: int = 16,
     hasher: Hasher | None = None,
@@ -218,7 +235,7 @@ def windows(
 
     Windows are ``round(window_seconds * native rate)`` samples long, begin that less
     ``round(overlap_seconds * native rate)`` samples after the one before, and exist only if they fit
-    wholly in the recording; the last exact fit counts. Where the native rate differs, the recording is
+    wholly in the recording; the last exact fit counts (``least_seconds`` lets shorter ones be). Where the native rate differs, the recording is
     resampled as one stream (soxr HQ, linear phase, delay compensated): sample ``i`` of the output lies at
     ``i / sample_rate`` seconds, and a window begins at the output sample nearest to its offset.
 
@@ -232,6 +249,9 @@ def windows(
         Length of a window in seconds.
     overlap_seconds : float
         What a window has in common with the next one, less than its length.
+    least_seconds : float or None
+        Seconds of a window that must lie within the recording; what is missing at its end is silence
+        (zeros). None: all.
     channel : int or "mix"
         Which channel is handed out, from 0, or the mean of all; a mono recording has only one.
     block_windows : int
@@ -252,7 +272,7 @@ def windows(
         while being decoded. Windows already yielded stand.
     """
     sound = inspect(path)
-    grid = _Grid.of(window_seconds, overlap_seconds, sound.sample_rate)
+    grid = _Grid.of(window_seconds, overlap_seconds, sound.sample_rate, least_seconds)
     with _Reader(path, sound, hasher, channel) as reader:
         if sample_rate in (None, sound.sample_rate):
             yield from _native_windows(reader, grid, block_windows)
@@ -273,7 +293,8 @@ def _native_windows(reader: _Reader, grid: _Grid, block_windows: int) -> Iterato
         stretch = np.empty((count - 1) * grid.step + grid.length, np.float32)
         stretch[: len(tail)] = tail
         read = len(tail) + reader.read_into(stretch[len(tail) :])
-        whole = grid.fitting(read)
+        stretch[read:] = 0.0
+        whole = min(count, grid.fitting(read))
         if whole:
             offsets = np.arange(first, first + whole, dtype=np.int64) * grid.step
             if common:
@@ -308,9 +329,10 @@ def _resampled_windows(
         ended = count < len(native)
         if ended:
             # Zeros behind the end, as the filter assumes there anyway: rounding must not cost the
-            # last window a sample.
+            # last window a sample, and a window that is not whole is filled with them.
             tail = np.zeros(2 + 2 * -(-native_rate // sample_rate), np.float32)
             fresh.append(stream.resample_chunk(np.concatenate([native[:count], tail]), last=True))
+            fresh.append(np.zeros(length if grid.least < grid.length else 0, np.float32))
         else:
             fresh.append(stream.resample_chunk(native))
         fitting = grid.fitting(reader.frames_read)

@@ -91,7 +91,9 @@ class Cards:
     """All folders below the root, also those without a recording."""
 
 
-def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Cards:
+def walk(
+    root: Path, min_age_hours: float = 0.0, now: float | None = None, *, all_of: str = ""
+) -> Cards:
     """List the cards.
 
     Parameters
@@ -102,6 +104,8 @@ def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Ca
         Recordings modified less than so many hours ago are pending.
     now : float, optional
         Seconds since 1970, for tests; default: the clock.
+    all_of : str
+        The recorder of all there is; by default that is the first folder below the root.
 
     Raises
     ------
@@ -114,7 +118,7 @@ def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Ca
     if not root.is_dir():
         raise DawnChorusError("is not a folder", root, "set audio.root to the folder of the cards")
     todo: list[tuple[str, str, str, frozenset[tuple[int, int]]]] = [
-        (os.fspath(root), "", "", frozenset())
+        (os.fspath(root), "", all_of, frozenset())
     ]
     while todo:
         folder, prefix, recorder, above = todo.pop()
@@ -123,7 +127,7 @@ def walk(root: Path, min_age_hours: float = 0.0, now: float | None = None) -> Ca
             with os.scandir(folder) as listing:
                 found = list(listing)
         except OSError as error:
-            if not recorder:
+            if not prefix:
                 raise DawnChorusError(f"cannot be read: {error.strerror}", folder) from None
             stray = Stray(_shown(prefix[:-1]), _shown(recorder), "DC006", f"{error.strerror}")
             cards.strays.append(stray)

@@ -75,21 +75,27 @@ class Judge:
         self._habits: dict[tuple[str, str, str, str | None], _Habit] = defaultdict(_Habit)
 
     def add(
-        self, entry: Entry, stamp: Stamp | NameFault, content: Content, content_xxh3: str | None
+        self,
+        entry: Entry,
+        stamp: Stamp | NameFault | None,
+        content: Content,
+        content_xxh3: str | None,
     ) -> None:
         """Put together what is known of one file.
 
         Parameters
         ----------
         entry : Entry
-        stamp : Stamp or NameFault
-            What the name says.
+        stamp : Stamp or NameFault or None
+            What the name says; None where nobody asks when it was.
         content : Content
             What the file says.
         content_xxh3 : str or None
             Digest of all its bytes, if an earlier scan needed it.
         """
-        start = start_of(entry.recorder, stamp, content.header, self._deployments)
+        start = None
+        if stamp is not None:
+            start = start_of(entry.recorder, stamp, content.header, self._deployments)
         convention = start.convention if isinstance(start, Start) else None
         fault = content.fault
         if fault is not None and convention == "song-meter":
@@ -116,7 +122,7 @@ class Judge:
         return "set aside" if status == "partial" and not content.frames else status
 
     def _faults(
-        self, content: Content, fault: tuple[str, str] | None, start: Start | NameFault
+        self, content: Content, fault: tuple[str, str] | None, start: Start | NameFault | None
     ) -> list[tuple[str, str]]:
         """Code and reason of everything that is wrong with one file alone."""
         faults = [] if fault is None else [fault]
@@ -128,7 +134,7 @@ class Judge:
         if fault is None or self._status(fault[0], content) != "set aside":
             if isinstance(start, NameFault):
                 faults.append((start.code, f"{FAULTS[start.code].meaning}: {start.particulars}"))
-            else:
+            elif start is not None:
                 faults.extend(
                     (code, FAULTS[code].meaning) for code in start.codes if code not in OF_ALL
                 )
@@ -138,7 +144,7 @@ class Judge:
     def _row(
         self,
         entry: Entry,
-        start: Start | NameFault,
+        start: Start | NameFault | None,
         content: Content,
         status: Status,
         worst: tuple[str, str] | tuple[None, None],

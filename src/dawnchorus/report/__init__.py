@@ -42,7 +42,7 @@ def draw_experiment(
         species_source="annotations" if settings.evaluation.annotations else "BirdNET",
     )
     draw_statistics(results, experiment, paths.figure("statistics.png"))
-    counts = count_season(results, experiment, days)
+    counts = count_season(results, experiment, days, settings.spectrogram.window_seconds)
     described = cards(settings, results, experiment, days, counts)
     draw_cards(settings, results, described, counts, points, paths.figure("cards.html"))
     draw_ecology(settings, described, counts, paths.figure)

@@ -23,9 +23,10 @@ from typing import Any
 
 import polars as pl
 
+from dawnchorus.birdnet.model import WINDOW_SECONDS
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.explorer.space import BIRDNET_SECONDS, choose_experiment
+from dawnchorus.explorer.space import choose_experiment
 from dawnchorus.exports.cells import one_cell, to_bytes
 from dawnchorus.exports.parquet import Append, writing_rows
 from dawnchorus.parquet import read_parquet
@@ -129,7 +130,7 @@ def export_clips(
     cards = cards or settings.audio.root
     if not cards.is_dir():
         raise DawnChorusError("there are no cards", cards, "name their folder with --cards")
-    seconds = BIRDNET_SECONDS if by == "species" else settings.spectrogram.window_seconds
+    seconds = WINDOW_SECONDS if by == "species" else settings.spectrogram.window_seconds
     target = out.absolute() / "clips" / by
     if experiment is not None:
         target = target / experiment

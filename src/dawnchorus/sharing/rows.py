@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dawnchorus.birdnet.model import WINDOW_SECONDS
 from dawnchorus.config import Settings
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.explore import journal_path
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
-from dawnchorus.explorer.space import BIRDNET_SECONDS, OutputSpace, choose_experiment, load
+from dawnchorus.explorer.space import OutputSpace, choose_experiment, load
 from dawnchorus.parquet import read_parquet
 from dawnchorus.progress import tracked
 from dawnchorus.results import Results, set_aside_because
@@ -83,6 +84,16 @@ def read_inventory(results: Results) -> pl.DataFrame:
     return read_parquet(results.recordings, columns=columns).filter(pl.col("sample_rate") > 0)
 
 
+def seconds_before(results: Results) -> dict[str, float]:
+    """Return how many seconds of sound its recorder-day has before each recording, in order of their starts."""
+    columns = ["recording", "recorder", "date", "start_utc", "duration_s", "sample_rate"]
+    table = read_parquet(results.recordings, columns=columns).filter(pl.col("sample_rate") > 0)
+    table = table.sort("start_utc", "recording").with_columns(
+        before=pl.col("duration_s").cum_sum().over("recorder", "date") - pl.col("duration_s")
+    )
+    return dict(table.select("recording", "before").iter_rows())
+
+
 def _in_seconds(
     rows: pl.DataFrame, inventory: pl.DataFrame, seconds: float, hertz: tuple[float, float]
 ) -> pl.DataFrame:
@@ -129,7 +140,7 @@ def _detections(
     inventory = read_inventory(results)
     for path in tracked(paths, "export detections", len(paths), "recorder-days"):
         rows = read_parquet(path).drop("time")
-        yield _in_seconds(rows, inventory, BIRDNET_SECONDS, BIRDNET_HERTZ)
+        yield _in_seconds(rows, inventory, WINDOW_SECONDS, BIRDNET_HERTZ)
 
 
 def _boxes(settings: Settings, results: Results, experiment: str | None) -> Iterator[pl.DataFrame]:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
 
 from dawnchorus import __version__
@@ -35,8 +36,23 @@ from dawnchorus.spectrograms.spectrograph import Spectra
 
 
 def parameters_of(settings: Settings) -> dict[str, Any]:
-    """Return all that decides what a window looks like, as JSON values."""
+    """Return all that decides what a store holds, as JSON values."""
     return {**settings.spectrogram.model_dump(mode="json"), "channel": settings.audio.channel}
+
+
+OF_STORES = ("overlap_seconds", "chunk_windows", "shard_windows")
+"""Parameters that decide which windows there are and how they lie on the disk, not what one looks like."""
+
+
+def appearance_of(settings: Settings) -> str:
+    """Fingerprint of all that decides what a window looks like: a network knows windows of its own alone."""
+    parameters = parameters_of(settings)
+    return fingerprint({name: parameters[name] for name in parameters if name not in OF_STORES})
+
+
+def appearance_in(receipt: dict[str, Any]) -> str:
+    """Return :func:`appearance_of` from a day's receipt; an older one has all parameters in its place."""
+    return str(receipt.get("appearance", receipt["parameters"]))
 
 
 class CountingHasher:
@@ -170,10 +186,19 @@ class Source:
 
 
 def naive_start(row: Recording) -> datetime:
-    """UTC start as NumPy takes it, without a zone."""
+    """UTC start without a zone."""
     if row.start_utc is None:
         raise DawnChorusError("a usable recording has no start", row.recording, "scan again")
     return row.start_utc.replace(tzinfo=None)
+
+
+def started(row: Recording) -> np.datetime64:
+    """UTC start as NumPy takes it; no time (NaT) of a clip without a date."""
+    return np.datetime64("NaT" if row.start_utc is None else naive_start(row), "us")
+
+
+def _told_start(row: Recording) -> str | None:
+    return None if row.start_utc is None else f"{naive_start(row).isoformat()}Z"
 
 
 def require(root: Path, rows: list[Recording]) -> None:
@@ -211,7 +236,7 @@ def attributes_of(settings: Settings, day: RecorderDay, sources: list[Source]) -
         "parameters": parameters,
         "parameters_fingerprint": fingerprint(parameters),
         "recordings": [source.row.recording for source in sources],
-        "recording_start": [f"{naive_start(source.row).isoformat()}Z" for source in sources],
+        "recording_start": [_told_start(source.row) for source in sources],
         "recording_sample_rate": [source.row.sample_rate for source in sources],
         "recording_channels": [source.row.channels for source in sources],
         "recording_frames": [source.hasher.frames for source in sources],
@@ -286,6 +311,7 @@ def receipt_of(
         "windows": total,
         "recordings": recordings,
         "parameters": parameters,
+        "appearance": appearance_of(settings),
         "fingerprint": content or fingerprint([str(day), parameters, recordings]),
         "version": __version__,
     }

@@ -28,7 +28,7 @@ class SpectrogramStore(WindowStore):
     kind = "spectrogram store"
     made_by = "run 'dawnchorus spectrograms' first"
     # zarrs reads a day three times as fast as Zarr's own pipeline.
-    reading = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}  # noqa: RUF012
+    reading = "zarrs"
     run_windows = 1024  # 32 MiB of 128 x 256 codes
 
     @property

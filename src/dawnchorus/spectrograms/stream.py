@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dawnchorus.config import Settings
 from dawnchorus.recordings.audio import AudioFault, WindowBlock, windows
-from dawnchorus.spectrograms.account import Source, naive_start
+from dawnchorus.spectrograms.account import Source, started
 from dawnchorus.spectrograms.indices import Minute, MinuteIndices, windows_per_minute
 from dawnchorus.spectrograms.spectrograph import Spectra, Spectrograph
 
@@ -95,7 +95,7 @@ def _tasks(settings: Settings, sources: list[Source], block_windows: int) -> Ite
         rate = row.sample_rate if keeps else spectrogram.sample_rate
         if rate not in spectrographs:
             spectrographs[rate] = Spectrograph(spectrogram, rate)
-        start = np.datetime64(naive_start(row), "us")
+        start = started(row)
         try:
             for block in windows(
                 settings.audio.root / row.recording,

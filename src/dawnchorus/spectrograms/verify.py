@@ -121,7 +121,9 @@ def _recordings(store: SpectrogramStore) -> list[Recording]:
             recording=name,
             recorder=attributes["recorder"],
             date=attributes["date"],
-            start_utc=datetime.fromisoformat(start.removesuffix("Z")).replace(tzinfo=UTC),
+            start_utc=None
+            if start is None
+            else datetime.fromisoformat(start.removesuffix("Z")).replace(tzinfo=UTC),
             utc_offset_minutes=0,
             duration_s=frames / rate,
             frames=frames,

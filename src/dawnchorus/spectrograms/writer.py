@@ -35,6 +35,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from dawnchorus.codec_pipeline import codec_pipeline
 from dawnchorus.config import Spectrogram
 from dawnchorus.results import fingerprint
 from dawnchorus.spectrograms import mel
@@ -43,10 +44,6 @@ from dawnchorus.spectrograms.spectrograph import LEVEL_FLOOR_DB, Spectra
 
 ZSTD_LEVEL = 1
 """Higher levels take longer and save under 1 %: what the noise leaves is the same."""
-
-WRITING = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
-"""zarrs compresses three times as fast as Zarr's own pipeline; a pipeline stays with its array, so
-the setting is only needed while the array is created."""
 
 COORDINATES = "time recording offset activity level"
 
@@ -217,7 +214,7 @@ class SpectrogramWriter:
         settings, coding = self._settings, mel.Codes.of(self._settings)
         picture = (settings.mels, settings.frames)
         dimension, *of_bands = mel.band_names(settings.scale)
-        with zarr.config.set(WRITING):
+        with codec_pipeline("zarrs", threads=1):
             return self._group.create_array(
                 "spectrogram",
                 shape=(windows, *picture),
@@ -307,13 +304,14 @@ class SpectrogramWriter:
     ) -> None:
         """Write a coordinate as one chunk."""
         self._content.update(np.ascontiguousarray(values))
-        array = self._group.create_array(
-            name,
-            shape=values.shape,
-            dtype=values.dtype,
-            chunks=(max(1, len(values)),),
-            compressors=ZstdCodec(level=ZSTD_LEVEL, checksum=True),
-            dimension_names=(dimension,),
-            attributes=attributes,
-        )
+        with codec_pipeline("zarr"):
+            array = self._group.create_array(
+                name,
+                shape=values.shape,
+                dtype=values.dtype,
+                chunks=(max(1, len(values)),),
+                compressors=ZstdCodec(level=ZSTD_LEVEL, checksum=True),
+                dimension_names=(dimension,),
+                attributes=attributes,
+            )
         array[:] = values
