@@ -281,7 +281,7 @@ def write_log(path: Path, method: str, seed: int) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def settings_for(root: Path) -> Settings:
+def settings_for(root: Path, sets: tuple[str, ...] = ()) -> Settings:
     experiments = {
         name: {
             "method": name.split("_")[0],
@@ -289,7 +289,10 @@ def settings_for(root: Path) -> Settings:
         }
         for name in EXPERIMENTS
     }
-    return validate({"results": str(root), "experiments": experiments}, "test")
+    labelled = {name: {"audio": "sounds", "labels": "labels.csv"} for name in (*sets, "unheard")}
+    return validate(
+        {"results": str(root), "experiments": experiments, "labelled_sets": labelled}, "test"
+    )
 
 
 def receipt(windows: int, **more) -> dict:
@@ -318,7 +321,7 @@ def write_set(folder: Path) -> None:
 
 def write_season(root: Path, sets: tuple[str, ...] = (), **what) -> tuple[Settings, Results]:
     """Write tables, receipts and logs of training below a results folder."""
-    settings, results = settings_for(root), Results(root)
+    settings, results = settings_for(root, sets), Results(root)
     write_tables(results.evaluation, season_tables(**what))
     missing = what.get("missing")
     days = [[f"SM0{1 + day % 6}", f"2021-06-{1 + day // 6:02}"] for day in range(60)]
