@@ -95,18 +95,20 @@ def region(
         raise DawnChorusError("give one of both", "--cluster, --region")
     said = {"kind": "clusters", "clusters": cluster} if cluster else _read_json(file)
     if unlabelled:
-        said = {**said, "where": {**(said.get("where") or {}), "unlabelled": True}}
+        where = said.get("where")
+        known = where if isinstance(where, dict) else {}
+        said = {**said, "where": {**known, "unlabelled": True}}
     try:
         named = TypeAdapter(Region).validate_json(json.dumps(said))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DawnChorusError(f"{where}: {first['msg']}", file or "--cluster") from None
+        place = ".".join(map(str, first["loc"]))
+        raise DawnChorusError(f"{place}: {first['msg']}", file or "--cluster") from None
     _, book = _opened(experiment, config_files, overrides, handed)
     if name is not None:
         name = Names(book.space.species_names).spelled(" ".join(name.split()), book.state().names)
     try:
-        entry = book.label(named, name, _signed(who))  # type: ignore[arg-type]
+        entry = book.label(named, name, _signed(who))
     except ValueError as error:
         raise DawnChorusError(str(error), file or "--cluster") from None
     say(

@@ -60,21 +60,18 @@ class Names:
     def complete(self, typed: str, used: Iterable[str] = (), most: int = MOST) -> list[Name]:
         """Return names that fit what was typed.
 
-        Names that begin with it come first, then those of which a word does, then those that hold it;
-        within each, labels in use, species heard, noises, and BirdNET's other classes.
+        Labels in use come first; of the others those that begin with it, then those of which a word does,
+        then those that hold it; within each, species heard, noises, and BirdNET's other classes.
         """
         wanted = " ".join(typed.split()).casefold()
-        names = list(
-            dict.fromkeys(
-                [*(Name(text, self._scientific.get(text)) for text in used), *self._known]
-            )
-        )
+        own = [Name(text, self._scientific.get(text)) for text in used]
+        names = list(dict.fromkeys([*own, *self._known]))
         ranked = sorted(
-            (rank, at)
+            (at >= len(own), rank, at)
             for at, name in enumerate(names)
             if (rank := min(_rank(text, wanted) for text in name if text)) < 3
         )
-        return [names[at] for _, at in ranked[:most]]
+        return [names[at] for *_, at in ranked[:most]]
 
     def spelled(self, label: str, used: Iterable[str] = ()) -> str:
         """Return a label as it is known: a label in use, or a species' common name, in their own case."""
