@@ -3,7 +3,8 @@
 Generated points (:mod:`sides.output_space`) are served by the explorer's own server in a process of its own, and
 looked at by Chromium without a screen. Ours is the page as it is: the time from asking for the address to the
 first picture with points, to all points, and the frames per second while the map is dragged and zoomed with the
-mouse. Which part of the points a moving picture shows is printed beside it.
+mouse. Which part of the points a moving picture shows is printed beside it. Labels: the time until a lasso around
+half of the points is stored, the server's memory, and what an annotator who knows the truth gets done.
 
 Run ``python benchmarks/explorer.py [--quick] [--windows 1000000,8690000] [--save FILE]``.
 """
@@ -15,8 +16,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+from sides.explorer_labels import measure
+from sides.explorer_oracle import annotate
 from sides.explorer_page import look
 
 from spectrograms import heading
@@ -62,6 +66,17 @@ def page_half(sizes: list[int], show: Callable[[str], None]) -> dict[str, object
         "ratio_to_fastest_peer": None,
         "ratio_to_floor": round(first.frames_per_second / first.floor, 3),
         "sizes": {size: one.summary() for size, one in seen.items()},
+    }
+
+
+def labels_half(sizes: list[int], show: Callable[[str], None]) -> dict[str, object]:
+    """Label maps of these sizes: a lasso around half of the points, and an oracle's hour."""
+    with tempfile.TemporaryDirectory() as folder:
+        stored = {size: measure(size, Path(folder, f"lasso-{size}"), show) for size in sizes}
+        worked = {size: annotate(size, Path(folder, f"oracle-{size}"), show) for size in sizes}
+    return {
+        "lasso": {size: asdict(one) for size, one in stored.items()},
+        "oracle": {size: asdict(one) for size, one in worked.items()},
     }
 
 

@@ -26,6 +26,7 @@ CONTRACT = [
     "report",
     "explore",
     "export",
+    "label",
     "simulate",
     "submission",
     "status",
