@@ -83,15 +83,17 @@ def _detections(
     ``before`` says how many seconds of sound lie before a recording of the day.
     """
     for row in rows.iter_rows(named=True):
-        label = row.get("label")
+        label: str | None = row.get("label")
+        known: tuple[str | None, str | None] = row["species"], row["common_name"]
+        species, common = (name or label or "" for name in known)
         yield birdnet.Detection(
             row["recording"],
             row["start_s"],
             row["end_s"],
             row["low_hz"],
             row["high_hz"],
-            row["species"] or label,
-            row["common_name"] or label,
+            species,
+            common,
             row["confidence"] if label is None else 1.0,
             0.0 if before is None else before[row["recording"]],
             None if label is None else (label, row["who"]),
