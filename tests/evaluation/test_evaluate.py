@@ -47,7 +47,8 @@ def evaluated(planted, tmp_path_factory):
         "evaluation": {
             "windows": 59,
             "groups": ["recorder_day", "recorder"],
-            "shots": [1, 2],
+            "folds": 2,
+            "shots": [2],
             "attentive_windows": 30,
         }
     }
@@ -191,9 +192,9 @@ def test_probes(evaluated):
     targets = {*birds, "species or none", "birdnet species or none at 0.25", *nuisance}
     assert set(frame["target"]) == targets
     # Per target: 6 spaces x 2 probes x (2 groupings + leaky) x 2 metrics, and the majority's 2 per
-    # grouping. Of birds: 6 spaces x 2 shots, and the attentive probe, with the linear one beside it
+    # grouping. Of birds: 6 spaces and one number of shots, and the attentive probe, with the linear one beside it
     # where there are more windows than 30 (two spaces have tokens).
-    curves = len(birds) * 6 * 2 * 2
+    curves = len(birds) * 6 * 2
     attentive = len(birds) * 6 * 2 + 2 * 2
     assert len(frame) == len(targets) * (6 * 2 * 3 * 2 + 2 * 2) + curves + attentive
     whole = frame.filter(pl.col("shots").is_null())
@@ -244,8 +245,8 @@ def test_few_shot_curves_and_the_attentive_probe_of_birds(evaluated):
     curve = pick(frame, space=EXPERIMENT, target="species", metric="accuracy").filter(
         pl.col("shots").is_not_null()
     )
-    assert curve["shots"].to_list() == [1, 2]
-    assert 0.6 < curve["value"][0] < curve["value"][1]
+    assert curve["shots"].to_list() == [2]
+    assert curve["value"].item() > 0.6
     assert set(curve["group"]) == {"recorder_day"}
     attentive = pick(frame, probe="attentive", target="species", metric="accuracy")
     assert attentive["space"].to_list() == SPACES
@@ -258,7 +259,8 @@ def test_few_shot_curves_and_the_attentive_probe_of_birds(evaluated):
         "its vectors come from no network with patch tokens"
     }
     beside = pick(frame, probe=BESIDE, target="species", metric="accuracy", space=EXPERIMENT)
-    assert (beside["windows"].item(), beside["value"].item()) == (30, 1.0)
+    assert beside["windows"].item() == 30
+    assert beside["value"].item() > 0.8
 
 
 def test_what_cannot_be_probed_says_why(evaluated):

@@ -20,7 +20,7 @@ NEEDS_BROWSER = [
 def opened(browser, path: Path, width: int = 1440, ready: str = "body[data-ready=true]"):
     """The page in a tab, and all that it complains of or asks the network for."""
     tab = browser.new_context(viewport={"width": width, "height": 1000}, offline=True).new_page()
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(60_000)
     complaints: list[str] = []
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))

@@ -261,7 +261,7 @@ def test_every_format_says_the_same(season: Season, tmp_path: Path) -> None:
         (6.0, 9.0, "House Wren", 0.9), (6.0, 9.0, "Field Sparrow", 0.4),
         (9.0, 12.0, "Field Sparrow", 0.2), (9.0, 12.0, "House Wren", 0.7),
     ]  # fmt: skip
-    said = pq.read_schema(folder / "detections.parquet").metadata
+    said = pq.read_metadata(folder / "detections.parquet").metadata
     assert said[b"licence"] == b"CC BY-NC-SA 4.0" and b"Kahl" in said[b"attribution"]
     table = pandas.read_parquet(folder / "detections.parquet")
     told = ["start_s", "end_s", "common_name", "confidence"]

@@ -12,8 +12,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from dawnchorus.labelled_results import labelled_results
 from dawnchorus.results import Results
 from dawnchorus.spectrograms.store import SpectrogramStore
+from dawnchorus.stub_run import SWITCH
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -22,6 +24,7 @@ ONE_DAY = {
     "scan": 1, "spectrograms_day": 1, "birdnet_day": 1, "embed_day": 1, "assign_day": 1, "map": 1,
     "statistics": 1, "outliers": 1, "evaluate": 1, **AGGREGATES,
 }  # fmt: skip
+OF_SET = {"labelled_sound": 1, "labelled_set": 1}
 DAYS = 4
 
 
@@ -360,3 +363,23 @@ def test_passes_and_sweep_only_where_they_are_asked_for(season):
     whole = pl.scan_parquet(season.results / "one/clusters/*/*.parquet").collect()
     assert rows.height == whole.filter(pl.col("cluster") != 0).height > 0
     assert rows["cluster"].n_unique() == 3
+
+
+def test_labelled_sets_run_for_themselves(season, monkeypatch):
+    """Stubs stand for what the jobs make: it is their reasons that are looked at."""
+    clip = season.root / "clips" / "a.wav"
+    clip.parent.mkdir()
+    shutil.copy2(song_meter_recording(season), clip)
+    labels = season.root / "labels.csv"
+    labels.write_text("path,label\na.wav,wren\n")
+    season.configure(labelled_sets={"clips": {"audio": "clips", "labels": "labels.csv"}})
+    receipt = labelled_results(Results(Path("results")), "clips").evaluation_receipt
+    with monkeypatch.context() as patch:
+        patch.setenv(SWITCH, "1")
+        assert season.counted(season.run(str(receipt))) == OF_SET
+    # It is in the comparison, and no recorder-day runs it again.
+    path = song_meter_recording(season)
+    shutil.copy2(path, renamed(path, date="20210601"))
+    assert season.planned() == ONE_DAY
+    labels.write_text("path,label\na.wav,rail\n")
+    assert season.planned() == {**ONE_DAY, **OF_SET}

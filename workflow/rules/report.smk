@@ -205,7 +205,7 @@ rule comparison_figures:
         mem_mb=4000,
         runtime=30,
     params:
-        settings=settings_of("evaluation", experiments=EXPERIMENTS),
+        settings=settings_of("evaluation", "labelled_sets", experiments=EXPERIMENTS),
     shell:
         "dawnchorus report --comparison --settings {params.settings:q}"
         " > {log:q} 2>&1"

@@ -142,6 +142,14 @@ def _place_of(recording: Recording, parameters: BirdNet) -> tuple[float, float] 
     return None
 
 
+def _week_of(one: Heard, parameters: BirdNet) -> int | None:
+    """Return BirdNET's week: the configuration's, else the recording's, else None."""
+    if parameters.week is not None:
+        return parameters.week
+    date = one.recording.date
+    return None if date is None else week_of(calendar_date.fromisoformat(date))
+
+
 def _species_masks(
     model: BirdNetModel, parameters: BirdNet, heard: list[Heard]
 ) -> list[NDArray[np.bool_] | None]:
@@ -149,11 +157,13 @@ def _species_masks(
     known: dict[tuple[float, float, int], NDArray[np.bool_]] = {}
     masks: list[NDArray[np.bool_] | None] = []
     for one in heard:
-        place, mask = _place_of(one.recording, parameters), None
-        if parameters.use_place and (place is None or one.recording.date is None):
+        place, week, mask = _place_of(one.recording, parameters), _week_of(one, parameters), None
+        if not parameters.use_place:
+            masks.append(None)
+            continue
+        if place is None or week is None:
             one.species_filter = NO_PLACE
-        elif parameters.use_place:
-            week = parameters.week or week_of(calendar_date.fromisoformat(one.recording.date))
+        else:
             if (*place, week) not in known:
                 known[*place, week] = model.expected(*place, week)
             mask = known[*place, week]

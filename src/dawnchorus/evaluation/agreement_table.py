@@ -133,14 +133,23 @@ def _silhouettes(bench: Bench, space: Space, clusterings: dict[str, NDArray[np.i
     chosen = part_of(len(space.vectors), evaluation.seed)
     apart = distances(space_of.directions(space)[chosen])
     where = np.flatnonzero(space.held)[chosen]
-    classes: list[tuple[Row, NDArray[Any], NDArray[np.bool_]]] = [
-        ({"clustering": name}, clusters, clusters != NOWHERE)
+    classes: list[tuple[Row, NDArray[Any], NDArray[np.bool_], str]] = [
+        ({"clustering": name}, clusters, clusters != NOWHERE, "")
         for name, clusters in clusterings.items()
     ]
     for labels in bench.labels:
-        head = {"clustering": "labels", "labels": labels.source, "confidence": labels.confidence}
-        classes.append(({**head, "unlabelled": "left out"}, labels.top, labels.labelled))
-    for head, values, known in classes:
+        known = space.held & labels.known
+        head = {
+            "clustering": "labels",
+            "labels": labels.source,
+            "confidence": labels.confidence,
+            "unlabelled": "left out",
+            "coverage": _coverage(labels, known),
+        }
+        labelled = known & labels.labelled
+        empty = "" if labelled.any() else _why_empty(labels, known)
+        classes.append((head, labels.top, labelled, empty))
+    for head, values, known, empty in classes:
         kept = known[where]
         mine = where[kept]
         found = silhouette(
@@ -166,7 +175,7 @@ def _silhouettes(bench: Bench, space: Space, clusterings: dict[str, NDArray[np.i
                     filter(
                         None,
                         [
-                            found.reason,
+                            empty or found.reason,
                             of_part if len(where) < len(space.vectors) else "",
                             space.note,
                         ],
@@ -174,6 +183,11 @@ def _silhouettes(bench: Bench, space: Space, clusterings: dict[str, NDArray[np.i
                 ),
             }
         )
+
+
+def _coverage(labels: Labels, known: NDArray[np.bool_]) -> float | None:
+    """Return the share of the windows somebody listened to that have a label."""
+    return float((known & labels.labelled).sum() / known.sum()) if known.any() else None
 
 
 def _why_empty(labels: Labels, known: NDArray[np.bool_]) -> str:
@@ -206,9 +220,7 @@ def _scored(
         **head,
         "unlabelled": unlabelled,
         "windows": int(kept.sum()),
-        "coverage": number(
-            float((known & labels.labelled).sum() / known.sum()) if known.any() else None
-        ),
+        "coverage": _coverage(labels, known),
         "classes": len(set(top.tolist())),
         "clusters": len(np.unique(clusters[kept])),
         "groups": len(set(group.tolist())),

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dawnchorus.birdnet.model import WINDOW_SECONDS as BIRDNET_SECONDS
+from dawnchorus.birdnet.model import WINDOW_SECONDS
 from dawnchorus.errors import DawnChorusError
 from dawnchorus.explorer.clips import cut
 from dawnchorus.explorer.requests import row_of, seconds_of
@@ -64,7 +64,7 @@ def routes(explorer: Explorer) -> list[Route]:
             .filter(
                 (pl.col("recording") == window["recording"])
                 & (heard < begin + length)
-                & (heard + BIRDNET_SECONDS * rate > begin)
+                & (heard + WINDOW_SECONDS * rate > begin)
             )
             .sort("confidence", "species", descending=[True, False])
             .select(
@@ -72,7 +72,7 @@ def routes(explorer: Explorer) -> list[Route]:
                 common="common_name",
                 confidence=pl.col("confidence").cast(pl.Float64).round(4),
                 begin_s=(heard - begin) / rate,
-                end_s=(heard - begin) / rate + BIRDNET_SECONDS,
+                end_s=(heard - begin) / rate + WINDOW_SECONDS,
             )
             .collect()
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dawnchorus.errors import DawnChorusError
-from dawnchorus.exports.cells import one_cell, to_bytes
+from dawnchorus.exports.cells import one_cell, read_text, to_bytes
 from dawnchorus.results import publishing
 
 
@@ -63,14 +63,8 @@ def read_labels(path: Path) -> list[Label]:
     DawnChorusError
         If the file cannot be read, or a line is no label; it names the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DawnChorusError(error.strerror or "cannot be read", path) from None
-    except UnicodeDecodeError:
-        raise DawnChorusError("is not UTF-8 text", path, "export it from Audacity again") from None
     labels: list[Label] = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         cells = line.rstrip("\r").split("\t")
         if cells == [""]:
             continue

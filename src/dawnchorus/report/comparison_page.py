@@ -37,6 +37,7 @@ from dawnchorus.evaluation.comparison import (
     write_comparison,
 )
 from dawnchorus.evaluation.spaces import EXPERIMENT, SUPERVISED
+from dawnchorus.labelled_results import labelled_results
 from dawnchorus.report import comparison_words as words
 from dawnchorus.report.comparison_figures import draw_cost, draw_coverage, draw_few_shots
 from dawnchorus.report.confusion import draw_calibration, draw_confusion
@@ -98,7 +99,7 @@ class Section:
 def write_page(settings: Settings, results: Results) -> None:
     """Draw the figures of the comparison, and write its page and its table.
 
-    Labelled sets are those that have been evaluated (``evaluation/sets/``).
+    Labelled sets are those of the settings; one that has not been evaluated is a line of what is not there.
     """
     outside = [name for name, one in settings.experiments.items() if one.method == "birdnet"]
     tables = read_tables(results.evaluation)
@@ -126,13 +127,16 @@ def write_page(settings: Settings, results: Results) -> None:
     )
     sections = [season]
     costs = {space.name: space.cost for space in comparison.spaces}
-    for folder in sorted(path.parent for path in results.evaluation.glob("sets/*/evaluation.json")):
+    for name in settings.labelled_sets:
+        folder = labelled_results(results, name).evaluation
+        if not (folder / "evaluation.json").exists():
+            season.missing.append(f"labelled set: {name} (not evaluated)")
+            continue
         of_set = read_tables(folder)
         compared = compare(of_set, outside, costs)
-        section = _section(f"Labelled set: {folder.name}", folder, of_set, compared)
+        section = _section(f"Labelled set: {name}", folder, of_set, compared)
         with TemporaryDirectory() as drawn:
-            place = Path(drawn)
-            section.pictures = _draw(of_set, compared, place.joinpath)
+            section.pictures = _draw(of_set, compared, Path(drawn).joinpath)
         sections.append(section)
     pages = Environment(
         loader=PackageLoader("dawnchorus.report"),
@@ -148,7 +152,6 @@ def write_page(settings: Settings, results: Results) -> None:
         spans=_spans,
         meanings=_meanings,
         marks=MARKS,
-        group=words.GROUPS.get(comparison.group or "", comparison.group or "groups"),
         birdnet_used=comparison.confidence is not None
         or any(space.kind == SUPERVISED for space in comparison.spaces),
     )
@@ -196,7 +199,7 @@ def _section(name: str, folder: Path, tables: Tables, comparison: Comparison) ->
     ]
     return Section(
         name,
-        _facts(folder),
+        _facts(folder, comparison.group),
         words.summary(comparison),
         comparison,
         columns,
@@ -208,8 +211,8 @@ def _section(name: str, folder: Path, tables: Tables, comparison: Comparison) ->
     )
 
 
-def _facts(folder: Path) -> list[str]:
-    """Return what the receipt says of the amounts."""
+def _facts(folder: Path, group: str | None) -> list[str]:
+    """Return what the receipt says of the amounts, and what makes a group."""
     path = folder / "evaluation.json"
     if not path.exists():
         return ["There is no receipt of an evaluation: run `dawnchorus evaluate`."]
@@ -223,6 +226,10 @@ def _facts(folder: Path) -> list[str]:
     if days:
         recorders = len({recorder for recorder, _ in days})
         facts.append(f"{len(days):,} recorder-days of {recorders} recorders")
+    elif receipt.get("files") is not None:
+        facts.append(f"{receipt['files']:,} files")
+    if group is not None:
+        facts.append(f"whole {words.GROUPS.get(group, group)} held back")
     if receipt.get("reason"):
         facts.append(str(receipt["reason"]))
     return facts
@@ -232,7 +239,7 @@ def _columns(comparison: Comparison) -> tuple[list[Column], list[str]]:
     """Return the columns of the main table that hold anything, and a line for each that does not."""
     wanted = []
     for about in (TRUTH, BIRDNET):
-        heading = f"Birds, by {words.labels_of(comparison, about)}"
+        heading = f"Species, by {words.labels_of(comparison, about)}"
         wanted += [
             Column(heading, words.HEADS[how], words.MEANINGS[how], Measure(about, how))
             for how in (*PROBES, AGREEMENT)
@@ -314,8 +321,10 @@ def _missing(coverage: pl.DataFrame) -> list[str]:
     noted = coverage.filter(pl.col("note").is_not_null() & (pl.col("what") != "recorder-days"))
     lines = []
     for row in noted.iter_rows(named=True):
-        name = f" {row['name']}" if row["name"] not in (None, "known", "labelled", "drawn") else ""
-        lines.append(f"{row['what']}{name}: {row['note']}")
+        if row["name"] in (None, "known", "labelled", "drawn"):
+            lines.append(f"{row['what']}: {row['note']}")
+        else:
+            lines.append(f"{row['what']}: {row['name']} ({row['note']})")
     return list(dict.fromkeys(lines))
 
 

@@ -53,8 +53,11 @@ ATTENTION = {
     "intersection_over_union": "The area that attention and annotation share, of the area that either covers.",
     "pointing_game": "In how many windows the middle of the densest attention lies in an annotated box.",
     "energy_in_boxes": "How much of the attention lies in annotated boxes.",
-    "songs_found": "How many annotated songs the attention reaches.",
-    "average_precision": "How well the attention's strength ranks what is song and what is not.",
+    "song_energy": "How much of the sound that the attention keeps is annotated song.",
+    "songs_found": "How many annotated songs a box around the attention finds.",
+    "song_overlap": "How well the best box around the attention fits an annotated song.",
+    "average_precision": "How far down the list of boxes, the densest first, songs are found: 1 if all songs come before "
+    "everything else.",
 }
 GROUPS = {
     "recording": "recordings",

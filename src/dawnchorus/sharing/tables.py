@@ -78,21 +78,23 @@ def _write_audacity(path: Path, kind: Kind, rows: pl.DataFrame) -> None:
 def _detections(
     rows: pl.DataFrame, before: Mapping[str, float] | None = None
 ) -> Iterator[birdnet.Detection]:
-    """Yield detections; ``before`` says how many seconds of sound lie before a recording of the day.
+    """Yield rows in BirdNET's words; what a person named that is no species is both of its names.
 
-    A label in BirdNET's words has confidence 1; one that is no species is both of its names.
+    ``before`` says how many seconds of sound lie before a recording of the day.
     """
     for row in rows.iter_rows(named=True):
-        label = row.get("label")
+        label: str | None = row.get("label")
+        known: tuple[str | None, str | None] = row["species"], row["common_name"]
+        species, common = (name or label or "" for name in known)
         yield birdnet.Detection(
             row["recording"],
             row["start_s"],
             row["end_s"],
             row["low_hz"],
             row["high_hz"],
-            row["species"] or label,
-            row["common_name"] or label,
-            row.get("confidence", 1.0),
+            species,
+            common,
+            row["confidence"] if label is None else 1.0,
             0.0 if before is None else before[row["recording"]],
             None if label is None else (label, row["who"]),
         )
@@ -112,17 +114,17 @@ PER_RECORDING: dict[str, tuple[str, Callable[[Path, Kind, pl.DataFrame], None]]]
     "birdnet-csv": (".BirdNET.results.csv", _write_birdnet_csv),
     "birdnet-raven": (".BirdNET.selection.table.txt", _write_birdnet_raven),
 }
+PER_DAY: dict[str, tuple[str, Callable[[Path, Iterator[birdnet.Detection]], None]]] = {
+    "birdnet-csv": (".BirdNET.results.csv", birdnet.write_csv),
+    "birdnet-raven": (".BirdNET.selection.table.txt", birdnet.write_table),
+}
+"""Formats whose rows name their recording, so that one file may hold several."""
 WORDS_OF_BIRDNET = {
     ("birdnet-csv", "detections"),
     ("birdnet-raven", "detections"),
     ("birdnet-csv", "labels"),
 }
 """BirdNET's formats, and what they have columns for."""
-PER_DAY: dict[str, tuple[str, Callable[[Path, Iterator[birdnet.Detection]], None]]] = {
-    "birdnet-csv": (".BirdNET.results.csv", birdnet.write_csv),
-    "birdnet-raven": (".BirdNET.selection.table.txt", birdnet.write_table),
-}
-"""Formats whose rows name their recording, so that one file may hold several."""
 FORMATS = (*PER_RECORDING, "camtrap-dp", "parquet")
 
 

@@ -17,7 +17,7 @@ export class CpuDrawer {
     this.canvas.height = Math.round(height * ratio);
     this.ratio = ratio;
     this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
-    this.pixels = new Uint32Array(this.image.data.buffer);
+    this.pixels = new Int32Array(this.image.data.buffer);   // small integers: half the time of unsigned ones
   }
 
   setBlocks(blocks) { this.blocks = blocks; }
@@ -59,23 +59,34 @@ export class CpuDrawer {
       }
     }
     const right = width - margin, low = height - margin;
+    const inside = { width, left: margin, top: margin, right, low };
     for (const { xy, paint } of blocks) {
-      const n = paint.length;
-      drawn += n;
-      for (let i = 0; i < n; i++) {
-        const colour = paint[i];
-        if (colour === 0) continue;
-        const px = (xy[2 * i] * scale + shiftX) | 0, py = (shiftY - xy[2 * i + 1] * scale) | 0;
-        if (px < margin || py < margin || px >= right || py >= low) continue;
-        const at = py * width + px;
-        if (margin === 0) pixels[at] = colour;
-        else for (let k = 0; k < steps.length; k++) pixels[at + steps[k]] = colour;
-      }
+      drawn += paint.length;
+      const colours = new Int32Array(paint.buffer, paint.byteOffset, paint.length);
+      if (margin === 0) dots(pixels, xy, colours, scale, shiftX, shiftY, inside);
+      else discs(pixels, xy, colours, scale, shiftX, shiftY, inside, Int32Array.from(steps));
     }
     this.context.putImageData(this.image, 0, 0);
     const took = performance.now() - begun;
     if (drawn > 10000) this.perPoint = 0.7 * this.perPoint + 0.3 * (took / drawn);
     this.drawn = drawn;
+  }
+}
+
+// The two inner loops, each a function of its own that a browser compiles once.
+function dots(pixels, xy, colours, scale, shiftX, shiftY, { width, right, low }) {
+  for (let i = 0, k = 0; i < colours.length; i++, k += 2) {
+    const px = (xy[k] * scale + shiftX) | 0, py = (shiftY - xy[k + 1] * scale) | 0, colour = colours[i];
+    if (colour !== 0 && px >= 0 && py >= 0 && px < right && py < low) pixels[py * width + px] = colour;
+  }
+}
+
+function discs(pixels, xy, colours, scale, shiftX, shiftY, { width, left, top, right, low }, steps) {
+  for (let i = 0, k = 0; i < colours.length; i++, k += 2) {
+    const px = (xy[k] * scale + shiftX) | 0, py = (shiftY - xy[k + 1] * scale) | 0, colour = colours[i];
+    if (colour === 0 || px < left || py < top || px >= right || py >= low) continue;
+    const at = py * width + px;
+    for (let s = 0; s < steps.length; s++) pixels[at + steps[s]] = colour;
   }
 }
 

@@ -35,7 +35,7 @@ export class GpuDrawer {
       const colours = new Uint8Array(block.paint.buffer, block.paint.byteOffset, block.paint.byteLength);
       this.data.set(block, {
         length: block.row.length,
-        attributes: { getPosition: { value: block.xy, size: 2 }, getFillColor: { value: colours, size: 4 } },
+        attributes: { getPosition: { value: block.xy, size: 2 }, getFillColor: { value: colours, size: 4, normalized: true } },
       });
     }
     return this.data.get(block);
@@ -44,7 +44,7 @@ export class GpuDrawer {
   render(view) {
     const shared = {
       radiusUnits: "pixels", getRadius: Math.max(0.6, view.radius), stroked: false, antialiasing: false, pickable: false,
-      coordinateSystem: 0, updateTriggers: { getRadius: view.radius },
+      updateTriggers: { getRadius: view.radius },
     };
     const layers = this.blocks.map((block, place) =>
       new ScatterplotLayer({ ...shared, id: `block-${place}`, data: this.dataOf(block) }));

@@ -73,6 +73,7 @@ async function select(shape) {
   selection = { region, ...answer, without: new Set() };
   map.selected = shape.kind === "polygon" ? shape.points : null;
   seed = 0;
+  $("hover").hidden = true;
   if ($("tab-name").getAttribute("aria-selected") !== "true") openTab("tab-name");
   showSelection();
   map.draw();
