@@ -89,7 +89,7 @@ def test_values(tmp_path: Path) -> None:
     assert float(first["classificationProbability"]) == 0.9
     assert first["observationTags"] == "startSeconds:0|endSeconds:3"
     assert second["observationTags"] == (
-        "startSeconds:3.25|endSeconds:4.5|frequencyLow:900|frequencyHigh:2500.25|label:a/b"
+        "startSeconds:3.25|endSeconds:4.5|frequencyLow:900|frequencyHigh:2500.25|label:a%7Cb"
     )
     assert second["scientificName"] is None
     descriptor = json.loads((folder / "datapackage.json").read_text())

@@ -189,7 +189,11 @@ def test_a_failure_halfway_leaves_the_earlier_export(season: Season, tmp_path: P
 @pytest.mark.parametrize(
     ("what", "experiment", "message"),
     [
-        ("everything", None, "'everything' is not detections, boxes, labels, clusters"),
+        (
+            "everything",
+            None,
+            "'everything' is not detections, boxes, labels, predictions, clusters",
+        ),
         ("boxes", None, "dawnchorus attend"),
         ("boxes", "other", "no experiment 'other'"),
         ("labels", "other", "no map of 'other'"),
@@ -351,7 +355,7 @@ def test_labels_as_camtrap_dp_are_a_persons(season: Season, tmp_path: Path) -> N
         ("unknown", None, "bo"), ("animal", "Troglodytes aedon", "ada"),
     }  # fmt: skip
     assert {row["observationTags"].split("|")[-1] for row in rows} == {
-        "label:rain/hail", "label:house wren"
+        "label:rain%7Chail", "label:house wren"
     }  # fmt: skip
     when = {row["classificationTimestamp"] for row in rows if row["classifiedBy"] == "ada"}
     assert when == {wren.when.replace(microsecond=0)}
