@@ -44,7 +44,7 @@ class Page:
         self.complaints: list[str] = []
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         self.tab = context.new_page()
-        self.tab.set_default_timeout(20_000)
+        self.tab.set_default_timeout(60_000)
         self.tab.on("console", self._console)
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.on("request", self._request)

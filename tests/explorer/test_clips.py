@@ -101,7 +101,8 @@ def test_the_tone_is_bright_at_its_height(made: Season, window: int) -> None:
     name, rate, _ = RECORDINGS[2]
     drawer = Spectrograms(made.results)
     day = RecorderDay("REC02", DATE)
-    png, low, high = drawer.png(day, name, window * 3 * rate)
+    drawn = drawer.png(day, name, window * 3 * rate)
+    png, low, high = drawn.png, drawn.low_db, drawn.high_db
     picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(float).sum(axis=2)
     store = drawer.store(day)
     assert picture.shape == (128, 256)

@@ -252,7 +252,7 @@ def test_label_undo_redo(client: TestClient, season: Season) -> None:
     )
     assert (made.status_code, made.json()) == (
         201,
-        {"id": 1, "members": 6, "label": "House Wren"},
+        {"id": 1, "members": 6, "label": "House Wren", "heard": 0},
     )
     held = [int(at in (2, 3, 4, 12, 13, 14)) for at in range(30)]
     assert codes(client) == held
@@ -328,7 +328,7 @@ def test_a_journal_that_cannot_be_written_is_said(client: TestClient, season: Se
     season.journal.parent.write_text("a file where the folder should be")
     answer = client.post("/api/labels", json={"region": POLYGON, "label": "wren"})
     assert answer.status_code == 507
-    assert "not saved" in answer.json()["error"]
+    assert "journal.jsonl: cannot be read" in answer.json()["error"]
     answer = client.get("/api/labels")
     assert answer.status_code == 404
     assert "cannot be read" in answer.json()["error"]

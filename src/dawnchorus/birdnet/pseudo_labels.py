@@ -52,6 +52,7 @@ from dawnchorus.recordings.table import Recording
 from dawnchorus.results import (
     PARTIAL,
     SET_ASIDE,
+    UNDATED,
     RecorderDay,
     Results,
     fingerprint,
@@ -147,7 +148,7 @@ def _week_of(one: Heard, parameters: BirdNet) -> int | None:
     if parameters.week is not None:
         return parameters.week
     date = one.recording.date
-    return None if date is None else week_of(calendar_date.fromisoformat(date))
+    return None if date in (None, UNDATED) else week_of(calendar_date.fromisoformat(str(date)))
 
 
 def _species_masks(
@@ -157,10 +158,11 @@ def _species_masks(
     known: dict[tuple[float, float, int], NDArray[np.bool_]] = {}
     masks: list[NDArray[np.bool_] | None] = []
     for one in heard:
-        place, week, mask = _place_of(one.recording, parameters), _week_of(one, parameters), None
+        mask = None
         if not parameters.use_place:
             masks.append(None)
             continue
+        place, week = _place_of(one.recording, parameters), _week_of(one, parameters)
         if place is None or week is None:
             one.species_filter = NO_PLACE
         else:
