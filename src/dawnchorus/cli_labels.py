@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="""Name regions of the output space, and train a classifier on the names (docs/labels.md).
 
-    Example: dawnchorus label region --cluster 17 --cluster 23 --name "House Wren" -e dino_vits16
+    Example: dawnchorus label region --cluster 17 --cluster 23 --name "House Wren"
     """,
 )
 

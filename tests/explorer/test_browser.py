@@ -12,29 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from browser import NEEDS_BROWSER
 from dawnchorus.explorer.explore import Service
 
 from .conftest import Season, row
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs a browser: {CHROMIUM} is not there"),
-]
-api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
+pytestmark = NEEDS_BROWSER
 
 
 class Page:

@@ -50,6 +50,7 @@ class ToyFrozen:
 
     codes: NDArray[np.uint8]
     spectrograms: str = "toy"
+    appearance: str = "toy's pictures"
     db_min: float = -120.0
     db_step: float = 0.5
     lost: int = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import polars as pl
 import pytest
 from matplotlib.figure import Figure
@@ -17,7 +15,6 @@ from explorer.conftest import EXPERIMENT
 
 from .compared import write_season
 from .described import DAYS, Described, describe
-from .tabs import ARGUMENTS, CHROMIUM
 
 
 @pytest.fixture(scope="session")
@@ -50,15 +47,6 @@ def drawn(monkeypatch):
     monkeypatch.setattr(Figure, "savefig", keep)
     monkeypatch.setattr(style.plt, "close", lambda figure: None)
     return figures
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    api = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")

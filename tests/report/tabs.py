@@ -1,20 +1,8 @@
-"""Pages in a real browser, opened from the file system: Debian's Chromium, driven by Playwright."""
+"""Pages of the report in a tab, opened from the file system."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import pytest
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
-NEEDS_BROWSER = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs a browser: {CHROMIUM} is not there"),
-]
 
 
 def opened(browser, path: Path, width: int = 1440, ready: str = "body[data-ready=true]"):

@@ -7,7 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-from .tabs import NEEDS_BROWSER, opened
+from browser import NEEDS_BROWSER
+
+from .tabs import opened
 
 pytestmark = NEEDS_BROWSER
 

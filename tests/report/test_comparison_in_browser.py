@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .tabs import NEEDS_BROWSER, opened
+from browser import NEEDS_BROWSER
+
+from .tabs import opened
 
 pytestmark = NEEDS_BROWSER
 

@@ -75,7 +75,7 @@ def test_account_and_partition_come_from_the_environment(environment, read, monk
 def test_what_uses_a_gpu_goes_to_the_gpu_partition(name, monkeypatch):
     resources = profile(monkeypatch, **{name: "p"})["set-resources"]
     assert {line.split(":")[0] for line in resources if line.endswith("slurm_partition='p'")} == {
-        "embed_day", "train_experiment", "attend",
+        "embed_day", "train_experiment", "attend", "labelled_set",
     }  # fmt: skip
 
 

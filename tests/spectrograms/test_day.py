@@ -49,7 +49,8 @@ def test_the_receipt_counts_and_names_everything(card):
     native, _ = soundfile.read(card.path(5), dtype="int16")
     assert first["xxh3"] == xxhash.xxh3_128_hexdigest(native.tobytes())
     assert set(receipt) == {
-        "verdict", "reason", "windows", "recordings", "parameters", "fingerprint", "version"
+        "verdict", "reason", "windows", "recordings", "parameters", "appearance", "fingerprint",
+        "version",
     }  # fmt: skip
     assert card.open().attributes["fingerprint"] == receipt["fingerprint"]
     text = card.results.spectrograms_receipt(card.day).read_text()
