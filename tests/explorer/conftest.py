@@ -25,6 +25,7 @@ from dawnchorus.explorer.served import Explorer
 from dawnchorus.learning.backbone import ModelMetadata, save_model
 from dawnchorus.recordings.table import Recording, write_recordings
 from dawnchorus.results import RecorderDay, Results, write_receipt
+from dawnchorus.sharing.tables import export_tables
 from dawnchorus.spectrograms.day import make_day
 
 DATE = "2021-05-24"
@@ -69,7 +70,10 @@ class Season:
         return self.results.root / "labels" / "journal.jsonl"
 
     def open(self) -> Explorer:
-        return open_explorer(self.results, None, self.cards, self.settings)
+        def export(out: Path, form: str) -> object:
+            return export_tables(self.settings, self.results, out, "labels", None, [form])
+
+        return open_explorer(self.results, None, self.cards, self.settings, export)
 
 
 def row(recording: int, window: int) -> int:

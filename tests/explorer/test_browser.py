@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from browser import NEEDS_BROWSER
 from dawnchorus.explorer.explore import Service
 
-from .conftest import Season, row
+from .conftest import EXPERIMENT, RECORDINGS, Season, row
 
 pytestmark = NEEDS_BROWSER
 
@@ -88,6 +91,14 @@ MEMBERS = {row(r, w) for r in (0, 1) for w in (2, 3, 4)}
 
 def labelled(season: Season) -> set[int]:
     return set(np.flatnonzero(season.open().book.state().codes).tolist())
+
+
+def exported(page: Page, form: str) -> Path:
+    page.tab.select_option("#format", form)
+    with page.tab.expect_download() as waited:
+        page.tab.click("#export")
+    assert waited.value.suggested_filename == f"labels-{EXPERIMENT}-{form}.zip"
+    return Path(waited.value.path())
 
 
 def test_open_look_and_hear(page: Page, season: Season) -> None:
@@ -182,6 +193,17 @@ def test_lasso_name_undo_export_reload(page: Page, season: Season) -> None:
     page.tab.click("#tab-labels")
     assert "House Wren" in page.text("#regions li")
     assert "lasso, holds 6 of 6" in page.text("#regions li")
+
+    # What is exported holds these windows, as the archive's own table says.
+    archive = zipfile.ZipFile(exported(page, "parquet"))
+    (name,) = [name for name in archive.namelist() if name.endswith(".parquet")]
+    table = pl.read_parquet(io.BytesIO(archive.read(name)))
+    assert table["label"].unique().to_list() == ["House Wren"]
+    begun = {(text, offset) for text, offset in table.select("recording", "offset").iter_rows()}
+    assert begun == {(RECORDINGS[r][0], w * 3 * 44_100) for r in (0, 1) for w in (2, 3, 4)}
+    raven = zipfile.ZipFile(exported(page, "raven"))
+    tables = [name for name in raven.namelist() if name.endswith(".selections.txt")]
+    assert sum(raven.read(name).decode().count("House Wren") for name in tables) == 6
 
     page.tab.mouse.click(*page.pixel(3, 0))
     page.tab.wait_for_selector("#about-label")

@@ -7,7 +7,7 @@ method that does not train makes use of.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -48,7 +48,12 @@ class Tokens(Section):
 
 
 class MethodSettings(Section):
-    """Settings of one method; stand in its own section of an experiment."""
+    """Settings of one method; stand in its own section of an experiment.
+
+    ``title`` is what people read, where it is written otherwise than the method's name.
+    """
+
+    title: ClassVar[str | None] = None
 
 
 class Pca(MethodSettings):

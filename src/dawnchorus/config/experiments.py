@@ -154,6 +154,7 @@ class Augmentation(Section):
 class Dino(MethodSettings):
     """DINO's own settings (Caron et al. 2021, arXiv:2104.14294)."""
 
+    title = "DINO"
     out_dim: Annotated[int, Field(ge=2)] = 32_768
     """Prototypes of the head."""
     head_hidden: Positive = 2048
@@ -184,6 +185,7 @@ class Dino(MethodSettings):
 class Vicreg(MethodSettings):
     """VICReg's own settings (Bardes et al. 2021, arXiv:2105.04906)."""
 
+    title = "VICReg"
     expander_width: Annotated[int, Field(ge=2)] = 8192
     """Dimensions of the embeddings that the loss sees, and of the expander's hidden layers; 2048 is
     enough for batches up to 512."""
@@ -397,3 +399,8 @@ class Experiment(Section):
     def own(self) -> MethodSettings:
         """The settings of its method."""
         return getattr(self, self.method)
+
+    @property
+    def title(self) -> str:
+        """Its method as people write it."""
+        return getattr(getattr(self, self.method, None), "title", None) or self.method

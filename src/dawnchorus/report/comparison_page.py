@@ -51,7 +51,6 @@ KINDS = {
     "baseline": "Baselines: nothing learned (principal components excepted)",
     SUPERVISED: "Learned from labelled birds: not in the contest, and by BirdNET's labels its own judge",
 }
-METHODS = {"dino": "DINO", "vicreg": "VICReg"}
 MARKS = {BEST: "best", HIGHEST: "highest, but not alone", LEVEL: "cannot be told from the highest"}
 MOST_ATTENTION = 24
 """Rows of the attention's table on the page; the TSV has all."""
@@ -112,9 +111,7 @@ def write_page(settings: Settings, results: Results) -> None:
         for name in settings.experiments
         if results.experiment(name).log.exists()
     }
-    methods = {
-        name: METHODS.get(one.method, one.method) for name, one in settings.experiments.items()
-    }
+    methods = {name: one.title for name, one in settings.experiments.items()}
     season.pictures.append(
         _picture(
             "How the trainings went",

@@ -19,7 +19,7 @@ const BUDGET = { gpu: 3_000_000, cpu: 1_500_000 };
 
 const asked = new URLSearchParams(location.search).get("draw");
 const draw = asked === "gpu" || asked === "cpu" ? asked : hasCard() ? "gpu" : "cpu";
-const drawer = draw === "gpu" ? new GpuDrawer($("points"), tell) : new CpuDrawer($("points"));
+const drawer = draw === "gpu" ? new GpuDrawer($("points"), failed) : new CpuDrawer($("points"));
 const map = new ScatterMap($("scatter"), drawer);
 const clip = new ClipView({ canvas: $("spectrogram"), audio: $("audio"), error: $("clip-error"), overlay: $("overlay"), strength: $("strength") });
 const gallery = new Gallery();
@@ -28,6 +28,11 @@ let space, facets, legend, labels, points, classifier;
 let selection = null;    // {region, members, rows, without}, or {region: null, rows, title} of windows to hear next
 let current = -1;
 let seed = 0;
+
+// A card that was taken for one that draws, and does not, must not leave the map empty.
+function failed(problem) {
+  if (asked === null) location.replace("/?draw=cpu"); else tell(`the graphics card does not draw: ${problem}`);
+}
 
 // Points and colours -------------------------------------------------------------------------------
 
@@ -126,9 +131,9 @@ function lassoMode(on) {
 
 async function give(label) {
   if (!selection?.region) return;
+  $("name").blur();   // before the answer: the next key is already for the map
   await labels.give({ region: selection.region, without: [...selection.without] }, label);
   $("name").value = "";
-  $("name").blur();
   if (legend.by !== "label") legend.colourBy("label");
   if (current >= 0) await describe(current);
 }
