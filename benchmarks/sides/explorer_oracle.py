@@ -1,6 +1,6 @@
 """An annotator who knows the truth of what he hears: how fast are labels, and how good.
 
-In: generated points whose clusters hold sounds of known classes, served by the explorer. Out: windows labelled per
+In: windows of which it is known what they hold (:class:`Heard`), served by the explorer. Out: windows labelled per
 hour, purity and coverage. The oracle works through the clusters, the largest first, over HTTP as the page does: he
 listens to some random members (told to the server), names the cluster if enough of them are one class, and leaves
 it alone if not. What a person takes is added to what the machine took: :data:`LISTEN_S` for a window heard,
@@ -12,22 +12,36 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sides.explorer_server import served
-from sides.output_space import generated
-
 LISTEN_S, NAME_S = 4.0, 8.0
 HEARD = 12
 AGREE = 0.9
 """Share of the windows heard that must be of one class."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What there is to be heard.
+
+    Attributes
+    ----------
+    classes : list of str
+    holds : bool array (n, classes)
+        Whether a window holds a class; a window may hold several.
+    cluster : int64 array (n,)
+        Of each window; -1 where it has none.
+    """
+
+    classes: list[str]
+    holds: NDArray[np.bool_]
+    cluster: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,26 +57,31 @@ class Work:
     clusters_left: int
 
 
-def truth_of(cluster: NDArray[np.integer], classes: int, seed: int) -> NDArray[np.int64]:
+def mixed(cluster: NDArray[np.uint16], classes: int, seed: int) -> Heard:
     """Give every window a class: a cluster has a main class and a share of others, between 0 and 40 %."""
     rng = np.random.default_rng(seed)
-    known = int(cluster.max()) + 1
+    number = cluster.astype(np.int64)
+    number[number == 65_535] = -1
+    known = int(number.max()) + 1
     main, share = rng.integers(classes, size=known), rng.uniform(0, 0.4, known) ** 1.5
-    other = rng.random(len(cluster)) < share[cluster]
-    return np.where(other, rng.integers(classes, size=len(cluster)), main[cluster])
+    other = rng.random(len(number)) < share[number]
+    truth = np.where(other, rng.integers(classes, size=len(number)), main[number])
+    holds = np.zeros((len(number), classes), dtype=bool)
+    holds[np.arange(len(number)), truth] = number >= 0
+    return Heard([f"class {k}" for k in range(classes)], holds, number)
 
 
-def annotate(windows: int, folder: Path, show: Callable[[str], None], classes: int = 20) -> Work:
-    space = generated(windows).space
-    cluster = space.cluster.astype(np.int64)
-    assigned = cluster < 65_535
-    truth = np.full(windows, -1)
-    truth[assigned] = truth_of(cluster[assigned], classes, seed=1)
+def annotate(
+    what: str,
+    sounds: Heard,
+    server: AbstractContextManager[tuple[str, int]],
+    show: Callable[[str], None],
+) -> Work:
+    """Let the oracle work through all clusters of what a server serves; ``what`` is for the line shown."""
     rng = np.random.default_rng(2)
-    sizes = np.bincount(cluster[assigned])
     person = machine = 0.0
     named = left = 0
-    with served(windows, folder) as (address, _):
+    with server as (address, _):
         base, _, token = address.partition("?token=")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -74,17 +93,19 @@ def annotate(windows: int, folder: Path, show: Callable[[str], None], classes: i
             )
             opener.open(request).read()
 
+        sizes = np.bincount(sounds.cluster[sounds.cluster >= 0])
         for number in np.argsort(-sizes).tolist():
-            members = np.flatnonzero(cluster == number)
+            members = np.flatnonzero(sounds.cluster == number)
             if not len(members):
                 continue
             heard = rng.choice(members, min(HEARD, len(members)), replace=False)
-            (said, count), *_ = Counter(truth[heard].tolist()).most_common(1)
+            counts = sounds.holds[heard].sum(axis=0)
+            said = int(counts.argmax())
             begin = time.perf_counter()
             post("heard", {"rows": heard.tolist()})
-            if count >= AGREE * len(heard):
+            if counts[said] >= AGREE * len(heard):
                 region = {"kind": "cluster", "cluster": number}
-                post("labels", {"region": region, "label": f"class {said}"})
+                post("labels", {"region": region, "label": sounds.classes[said]})
                 named += 1
             else:
                 left += 1
@@ -92,23 +113,24 @@ def annotate(windows: int, folder: Path, show: Callable[[str], None], classes: i
             person += LISTEN_S * len(heard) + NAME_S
         labels = json.loads(opener.open(f"{base}api/labels?token={token}").read())
         codes = np.frombuffer(opener.open(f"{base}api/labels/codes?token={token}").read(), "<u2")
-    names = np.array([-2, *(int(name.split()[1]) for name in labels["names"])])[codes]
-    given = codes > 0
-    hours = (person + machine) / 3600
+    given = np.flatnonzero(codes)
+    column = np.array([-1, *(sounds.classes.index(name) for name in labels["names"])])
+    right = sounds.holds[given, column[codes[given]]]
+    windows, hours = len(codes), (person + machine) / 3600
     work = Work(
-        windows,
-        int(given.sum()),
-        hours,
-        machine,
-        float(given.sum() / hours),
-        float((names[given] == truth[given]).mean()) if given.any() else 0.0,
-        float(given.mean()),
-        named,
-        left,
+        windows=windows,
+        labelled=len(given),
+        hours=hours,
+        machine_s=machine,
+        per_hour=len(given) / hours,
+        purity=float(right.mean()) if len(given) else float("nan"),
+        coverage=len(given) / windows,
+        clusters_named=named,
+        clusters_left=left,
     )
     show(
-        f"{windows:,} windows, an oracle: {work.labelled:,} labelled in {hours * 60:.1f} min (machine "
+        f"{what}: {windows:,} windows, an oracle: {work.labelled:,} labelled in {hours * 60:.1f} min (machine "
         f"{machine:.1f} s), {work.per_hour:,.0f} an hour, purity {work.purity:.3f}, coverage {work.coverage:.2f}; "
-        f"{named} clusters named, {left} left"
+        f"{named} clusters named, {left} left alone; labels: {', '.join(labels['names']) or 'none'}"
     )
     return work

@@ -1,14 +1,15 @@
-"""The explorer over generated points, as a process of its own.
+"""The explorer over generated points or over a simulated season's, as a process of its own.
 
-In: how many windows, and an empty folder for its labels. Out: the server, until its input is closed; one JSON
+In: how many windows, an empty folder for its labels, and perhaps a season's configuration and an experiment. Out: the server, until its input is closed; one JSON
 line on its output when it answers: ``address``.
 
-Run ``python -m sides.explorer_server WINDOWS FOLDER`` in ``benchmarks``.
+Run ``python -m sides.explorer_server WINDOWS FOLDER [CONFIG EXPERIMENT]`` in ``benchmarks``; 0 windows: the season's own.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,14 +23,15 @@ from dawnchorus.explorer.explore import Service, journal_path
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.labels import LabelBook
 from dawnchorus.explorer.served import Explorer
+from dawnchorus.explorer.space import OutputSpace
 from dawnchorus.results import Results
+from sides.explorer_season import season, settings_of
 from sides.output_space import generated
 
 
-def explorer(windows: int, folder: Path) -> Explorer:
-    """Return what the server shows: generated points, and labels in ``folder``."""
+def explorer(space: OutputSpace, folder: Path) -> Explorer:
+    """Return what the server shows: the points, and labels in ``folder``."""
     results = Results(folder / "results")
-    space = generated(windows).space
     return Explorer(
         results=results,
         cards=folder / "cards",
@@ -43,12 +45,12 @@ def explorer(windows: int, folder: Path) -> Explorer:
 
 
 @contextmanager
-def served(windows: int, folder: Path) -> Iterator[tuple[str, int]]:
+def served(windows: int, folder: Path, *season: str) -> Iterator[tuple[str, int]]:
     """Let the server run in a process of its own; gives its address, with the token, and its process id."""
-    command = [sys.executable, "-m", "sides.explorer_server", str(windows), str(folder)]
+    command = [sys.executable, "-m", "sides.explorer_server", str(windows), str(folder), *season]
     process = subprocess.Popen(
         command,
-        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -66,7 +68,12 @@ def served(windows: int, folder: Path) -> Iterator[tuple[str, int]]:
 
 def main() -> None:
     windows, folder = int(sys.argv[1]), Path(sys.argv[2])
-    service = Service.bind(explorer(windows, folder))
+    if sys.argv[3:]:
+        config, experiment = sys.argv[3:]
+        space = season(settings_of(Path(config)), experiment, windows or None)
+    else:
+        space = generated(windows).space
+    service = Service.bind(explorer(space, folder))
 
     def tell() -> None:
         service.ready.wait()
