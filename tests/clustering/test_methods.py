@@ -311,3 +311,38 @@ def test_a_pass_leaves_out_what_birdnet_does_not_hear(
     assert receipt["excluded"] == [0, 2, 3]
     assert [row["detected"] for row in receipt["facts"]] == [0.0, 1.0, 0.0, 0.0, 1.0]
     assert receipt["available"] == sum(receipt["facts"][one]["windows"] for one in (1, 4))
+
+
+def test_a_pass_leaves_out_clusters_in_which_nothing_stirs(tmp_path: Path) -> None:
+    """By the mean activity of a cluster's windows: two clusters at 6 dB and, of one window, at 60."""
+    season = make_season(tmp_path / "results", clustering=PASS["clustering"])
+    season.changes["passes"] = {"loud": {"activity_below": 3.0, "k": 2}}
+    fit(season.settings, season.results, EXPERIMENT)
+    assign(season, *DAYS)
+    level = np.array([0.0, 6.0, 1.0, 2.0, 6.0])
+    expected = np.zeros((2, 5))
+    for day in DAYS:
+        table = season.windows(day, 300)
+        names = pl.DataFrame(
+            {
+                "recording": np.array(table.recordings, dtype=object)[table.recording].tolist(),
+                "offset": table.offset,
+            }
+        )
+        assigned = names.join(
+            pl.read_parquet(season.paths.assignment(day)),
+            on=["recording", "offset"],
+            how="left",
+            maintain_order="left",
+        )
+        cluster = assigned["cluster"].to_numpy()
+        activity = level[cluster].astype(np.float32)
+        activity[np.flatnonzero(cluster == 0)[0]] = 60.0  # a single bang does not make it loud
+        np.add.at(expected, (0, cluster), activity)
+        np.add.at(expected, (1, cluster), 1)
+        season.add_spectrograms(day, np.zeros((300, 32, 64), np.uint8), activity)
+    receipt = fit(season.settings, season.results, EXPERIMENT, named="loud")
+    assert receipt["excluded"] == [0, 2, 3]
+    stirs = [row["activity"] for row in receipt["facts"]]
+    np.testing.assert_allclose(stirs, expected[0] / expected[1], rtol=1e-3)
+    assert receipt["available"] == int(expected[1, [1, 4]].sum())

@@ -47,10 +47,11 @@ SMALL = {
 }
 
 
-def silent(codes: NDArray[np.uint8]) -> Spectra:
-    """Codes whose sound nobody measured."""
+def silent(codes: NDArray[np.uint8], activity: NDArray[np.float32] | None = None) -> Spectra:
+    """Codes whose sound nobody measured, but perhaps for its activity."""
     flat = np.zeros(len(codes), np.float32)
-    return Spectra(codes, flat, flat, 0, 0, 0, flat.astype(float), flat, flat.astype(int))
+    heard = flat if activity is None else activity
+    return Spectra(codes, flat, heard, 0, 0, 0, flat.astype(float), flat, flat.astype(int))
 
 
 @dataclass
@@ -85,7 +86,12 @@ class Season:
         offset = (within * round(WINDOW_SECONDS * NATIVE_RATE)).astype(np.int64)
         return WindowTable(names, index, offset, start + within * step)
 
-    def add_spectrograms(self, day: RecorderDay, codes: NDArray[np.uint8]) -> None:
+    def add_spectrograms(
+        self,
+        day: RecorderDay,
+        codes: NDArray[np.uint8],
+        activity: NDArray[np.float32] | None = None,
+    ) -> None:
         table = self.windows(day, len(codes))
         self.codes[day] = codes
         with (
@@ -95,7 +101,7 @@ class Season:
             for number in range(len(table.recordings)):
                 rows = table.recording == number
                 writer.append(
-                    silent(codes[rows]),
+                    silent(codes[rows], None if activity is None else activity[rows]),
                     recording=number,
                     offset=table.offset[rows],
                     time=table.time[rows],
