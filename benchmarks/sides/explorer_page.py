@@ -23,7 +23,7 @@ FLOOR_FPS = 30.0
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
 SIZE = {"width": 1280, "height": 800}
-PULLS, ZOOMS = 120, 120
+PULLS, ZOOMS = 120, 240
 
 
 @dataclass
@@ -122,21 +122,29 @@ def look(windows: int, folder: Path, show: Callable[[str], None]) -> Seen:
 
 
 def dragged(page: Any) -> None:
-    """Drag the map to and fro, as a hand does: a step every 8 ms."""
+    """Drag the map to and fro, a step as soon as the browser has taken the one before."""
     page.mouse.move(540, 420)
     page.mouse.down()
     for step in range(PULLS):
         turn = 2 * np.pi * step / 60
         page.mouse.move(540 + 200 * np.sin(turn), 420 + 100 * (1 - np.cos(turn)))
-        page.wait_for_timeout(8)
     page.mouse.up()
 
 
 def zoomed(page: Any) -> None:
-    """Turn the wheel in, and out again."""
-    for step in range(ZOOMS):
-        page.mouse.wheel(0, -40 if step < ZOOMS / 2 else 40)
-        page.wait_for_timeout(8)
+    """Turn the wheel in, and out again, every 8 ms; from within the page, since the browser is slow to take wheels."""
+    page.evaluate(
+        """(steps) => new Promise((done) => {
+        const map = document.getElementById("scatter"), box = map.getBoundingClientRect();
+        const at = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, cancelable: true };
+        let step = 0;
+        const turning = setInterval(() => {
+          map.dispatchEvent(new WheelEvent("wheel", { ...at, deltaY: step < steps / 2 ? -40 : 40 }));
+          step += 1;
+          if (step === steps) { clearInterval(turning); done(); }
+        }, 8); })""",
+        ZOOMS,
+    )
 
 
 def moved(page: Any, motion: Callable[[Any], None]) -> tuple[float, float, int]:

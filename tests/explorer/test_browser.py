@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
-from browser import NEEDS_BROWSER
+from browser import CHROMIUM, NEEDS_BROWSER
 from dawnchorus.explorer.explore import Service
 
 from .conftest import EXPERIMENT, RECORDINGS, Season, row
@@ -283,6 +284,25 @@ def test_pick_a_cluster_and_pan_and_zoom(page: Page, season: Season) -> None:
     page.tab.wait_for_function(
         "() => document.getElementById('about-from').innerText === '15.00 s'"
     )
+
+
+def test_a_graphics_card_draws_the_points_too(browser, service: Service) -> None:
+    """deck.gl on WebGL in software: every point's pixel has its cluster's colour, as without a card."""
+    arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with browser.browser_type.launch(executable_path=CHROMIUM, args=arguments) as with_card:
+        pages = [Page(one, service.address) for one in (browser, with_card)]
+        pages[1].tab.goto(service.address.partition("?")[0] + "?draw=gpu")
+        pages[1].ready()
+        assert pages[1].text("#detail") == "all 30 points, drawn by the graphics card"
+        pages[1].tab.wait_for_timeout(1500)
+        looks = [Image.open(io.BytesIO(one.tab.screenshot())).convert("RGB") for one in pages]
+        for window in range(10):
+            places = [tuple(map(round, one.pixel(window, 0))) for one in pages]
+            ours, cards = (look.getpixel(place) for look, place in zip(looks, places, strict=True))
+            np.testing.assert_allclose(cards, ours, atol=3)
+            assert max(ours) - min(ours) > 40  # a colour, not the ground
+        for one in pages:
+            one.tab.context.close()
 
 
 def test_two_tabs_do_not_overwrite_each_other(

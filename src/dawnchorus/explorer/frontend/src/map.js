@@ -7,7 +7,10 @@ const CELLS = 128;          // of a block's grid that finds the nearest point, p
 const REACH = 12;           // pixels around the pointer in which a point counts
 const CLICK = 4;            // pixels that a click may move
 const REST = 140;           // milliseconds after which the picture is at rest
-const MOVING = 14;          // milliseconds that drawing a moving picture may take
+const MOVING = 14;          // milliseconds that drawing a moving picture may take at most,
+const HASTY = 3;            // and at least
+const SMOOTH = [22, 29];    // milliseconds between two pictures: below there is time for more points, above there is none
+const PAUSE = 70;           // a longer time is the hand's, not the drawing's
 const THEMES = {
   dark: { ground: 0xff1a1714, faint: 0xff3a342e, mark: "#ffffff", lasso: "#ffb454", fill: "#ffb45426" },
   light: { ground: 0xfffbfaf8, faint: 0xffdcd8d4, mark: "#101418", lasso: "#9a4d00", fill: "#9a4d0022" },
@@ -17,7 +20,7 @@ export class ScatterMap {
   constructor(canvas, drawer) {
     Object.assign(this, {
       canvas, drawer, context: canvas.getContext("2d"), blocks: [], selected: null, outlines: [], marks: [],
-      current: null, drawing: null, lassoMode: false, filtered: false, pending: false, movedAt: -Infinity,
+      current: null, drawing: null, lassoMode: false, filtered: false, pending: false, movedAt: -Infinity, pacedAt: -Infinity, budget: MOVING,
       frames: [], pointsShown: 0, theme: "dark",
     });
     this.onHover = this.onClick = this.onLasso = this.onView = () => {};
@@ -131,9 +134,10 @@ export class ScatterMap {
   render() {
     if (!this.bounds) return;
     const theme = THEMES[this.theme], moving = performance.now() - this.movedAt < REST && this.blocks.length > 0;
+    if (moving) this.pace();
     this.drawer.render({
       scale: this.scale, centre: this.centre, radius: this.radius(), ground: theme.ground, faint: theme.faint,
-      filtered: this.filtered, milliseconds: moving ? MOVING : null,
+      filtered: this.filtered, milliseconds: moving ? this.budget : null,
     });
     this.frames.push([performance.now(), this.drawer.drawn]);
     if (this.frames.length > 600) this.frames.shift();
@@ -145,6 +149,16 @@ export class ScatterMap {
     if (this.drawing) this.outline(this.drawing, theme.lasso, theme.fill, false);
     for (const place of this.marks) this.ring(place, theme.lasso, 2);
     if (this.current) this.ring(this.current, theme.mark, 4);
+  }
+
+  // Drawing is not all that a picture takes: where the browser puts it together slowly, it gets fewer points.
+  pace() {
+    const now = performance.now(), between = now - this.pacedAt;
+    this.pacedAt = now;
+    if (between > PAUSE) return;
+    const [quick, slow] = SMOOTH;
+    if (between > slow) this.budget = Math.max(HASTY, this.budget * 0.85);
+    else if (between < quick) this.budget = Math.min(MOVING, this.budget * 1.02);
   }
 
   ring([x, y], colour, wider) {
