@@ -47,7 +47,7 @@ rule long:
     output: "long.txt"
     retries: 0
     resources: runtime=120
-    shell: "echo $$ >> began; sleep 5; touch {output}"
+    shell: "echo $$ >> began; until [ -e enough ]; do sleep 0.1; done; touch {output}"
 
 localrules: all
 """
@@ -164,8 +164,16 @@ def test_killed_and_started_again_it_waits_for_the_job_that_still_runs(workflow)
     cluster.until((cluster.work / "began").exists, 60)
     running.kill()
     running.communicate(timeout=400)
-    ended, said = workflow.run("long.txt")
-    assert ended == 0, said
+    again = workflow.start("long.txt")
+    assert again.stdout is not None
+    said = ""
+    for line in again.stdout:
+        said += line
+        if "is already at it; waiting for that one" in line:
+            break
+    (cluster.work / "enough").touch()  # the job runs until the second process has found it
+    rest, _ = again.communicate(timeout=400)
+    assert again.returncode == 0, said + rest
     assert "is already at it; waiting for that one" in said
     assert (cluster.work / "long.txt").exists()
     assert len((cluster.work / "began").read_text().split()) == 1
