@@ -251,6 +251,25 @@ def test_filters_combine_and_narrow_what_is_named(page: Page, season: Season) ->
     tab.keyboard.press("1")
     tab.wait_for_function("() => document.getElementById('labelled').innerText.startsWith('5 ')")
     assert labelled(season) == {row(0, window) for window in range(5, 10)}
+    # Only what has this name is shown, and only that is taken.
+    tab.locator("#colour").select_option("label")
+    tab.click("#nofilter")
+    tab.locator("#legend button", has_text="noise: rain").press("Enter")
+    tab.wait_for_function("() => document.getElementById('shown').innerText === '5 of 30 windows'")
+    tab.focus("#scatter")
+    tab.keyboard.press("v")
+    tab.wait_for_function(
+        "() => document.getElementById('selected').innerText === '5 windows that the filters show'"
+    )
+    tab.fill("#name", "hail")
+    tab.press("#name", "Enter")
+    # The window that was named by itself keeps its name.
+    tab.wait_for_function("() => document.getElementById('shown').innerText === '1 of 30 windows'")
+    assert labelled(season) == {row(0, window) for window in range(5, 10)}
+    tab.click("#nofilter")
+    tab.fill("#hour-from", "5")
+    tab.fill("#hour-to", "5")
+    tab.locator("#hour-to").press("Tab")
     tab.check("#unlabelled")
     tab.wait_for_function("() => document.getElementById('shown').innerText === '0 of 30 windows'")
     tab.click("#nofilter")

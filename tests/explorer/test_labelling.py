@@ -107,6 +107,30 @@ def test_regions_with_conditions_and_exclusions(book: LabelBook) -> None:
     assert labels(book) == dict.fromkeys(IN_BOX, "wren")
 
 
+def test_a_region_may_ask_what_earlier_ones_call_its_windows(book: LabelBook) -> None:
+    def region(*names: str | None) -> ClustersRegion:
+        return ClustersRegion.model_validate(
+            {"kind": "clusters", "clusters": [0, 1, 2], "where": {"labels": names}}
+        )
+
+    book.label(BOX, "wren", "ada")
+    book.label(windows(book, 20, 21), "owl", "ada")
+    assert book.rows(region("wren")).tolist() == IN_BOX
+    assert book.rows(region("owl")).tolist() == [20, 21]
+    others = sorted(set(range(30)) - set(IN_BOX) - {20, 21})
+    assert book.rows(region(None)).tolist() == others
+    assert book.rows(region("wren", None)).tolist() == sorted([*others, *IN_BOX])
+    assert book.rows(region("nobody")).tolist() == []
+    finer = book.label(region("wren"), "house wren", "ada")
+    assert labels(book) == dict.fromkeys(IN_BOX, "house wren") | {20: "owl", 21: "owl"}
+    # It stands for what came before it: its own name does not change whom it holds.
+    assert labels(LabelBook(Journal(book.journal.path), book.space)) == labels(book)
+    book.label(BOX, None, "ada")
+    assert book.rows(region(None)).tolist() == sorted([*others, *IN_BOX])
+    book.undo(finer.id, "ada")
+    assert labels(book) == {20: "owl", 21: "owl"}
+
+
 def test_only_what_came_after_a_label_is_inherited(season: Season) -> None:
     paths = season.results.experiment(EXPERIMENT)
     day = RecorderDay("REC02", DATE)
@@ -187,7 +211,8 @@ def test_replay_in_steps_is_the_replay_of_the_whole(tmp_path_factory, space, see
             else:
                 x, y = rng.uniform(0, 9), rng.uniform(0, 2)
                 points = ((x - 3, y - 1), (x + 3, y - 1), (x, y + 2))
-                where = {"unlabelled": True} if rng.integers(2) else None
+                asked = [None, {"unlabelled": True}, {"labels": ["w2", "p3", None]}]
+                where = asked[rng.integers(3)]
                 book.label(
                     PolygonRegion.model_validate({"kind": "polygon", "points": points, "where": where}),
                     f"p{step}", "w",

@@ -177,6 +177,8 @@ def test_counts_are_those_of_the_windows_that_meet_the_condition(client: TestCli
     client.post("/api/labels", json={"region": POLYGON, "label": "wren"})
     assert counted("label") == {"shown": 30, "counts": [24, 6], "none": 0}
     assert counted("cluster", unlabelled=True)["shown"] == 24
+    assert counted("label", labels=["wren"]) == {"shown": 6, "counts": [0, 6], "none": 0}
+    assert counted("cluster", labels=[None])["shown"] == 24
 
 
 def test_attention_of_a_window(season: Season) -> None:

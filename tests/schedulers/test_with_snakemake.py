@@ -178,7 +178,7 @@ def test_killed_and_started_again_it_waits_for_the_job_that_still_runs(workflow)
     assert (cluster.work / "long.txt").exists()
     assert len((cluster.work / "began").read_text().split()) == 1
     assert cluster.count("submitted") == 1
-    ended, said = workflow.run("long.txt")
+    _, said = workflow.run("long.txt")
     assert "Nothing to be done" in said
     assert cluster.count("submitted") == 1
 

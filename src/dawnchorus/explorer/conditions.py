@@ -1,5 +1,5 @@
 """What a region may be narrowed to: hours, dates, recorders, habitats, species, clusters, confidence,
-activity.
+activity, and what earlier regions call the windows.
 
 In: a condition as the page's filters say it, by names and not by codes, so that it means the same when new
 recorder-days come. Out: a checked object; :mod:`dawnchorus.explorer.members` finds the windows that meet it.
@@ -38,3 +38,12 @@ class Condition(BaseModel):
     activity: tuple[Decibels, Decibels] | None = None
     unlabelled: bool = False
     """Only windows that no earlier region has named; who replays the labels sees to it."""
+    labels: Annotated[
+        tuple[Annotated[str, Field(max_length=500)] | None, ...], Field(max_length=10_000)
+    ] = ()
+    """Only windows that earlier regions call so (None: that have no label); as ``unlabelled``."""
+
+    @property
+    def asks_names(self) -> bool:
+        """Whether it asks what windows are called."""
+        return self.unlabelled or bool(self.labels)

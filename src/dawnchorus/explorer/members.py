@@ -32,7 +32,7 @@ class Members:
         self.space = space
 
     def rows(self, region: AnyRegion) -> NDArray[np.int64]:
-        """Return the rows in ``region``, ascending; ``where.unlabelled`` is not asked here."""
+        """Return the rows in ``region``, ascending; what windows are called is not asked here."""
         if isinstance(region, WindowsRegion):
             rows = self.find(region.windows)
         else:
@@ -105,7 +105,7 @@ class Members:
 
 
 def met(condition: Condition, space: OutputSpace) -> NDArray[np.bool_]:
-    """Return which windows meet a condition, but for ``unlabelled``; shape (n,)."""
+    """Return which windows meet a condition, but for what they are called; shape (n,)."""
     answer = np.ones(len(space), dtype=bool)
     if condition.recorders:
         answer &= _named(space.recorder, space.recorders, condition.recorders)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dawnchorus.explorer.conditions import Condition
 from dawnchorus.explorer.entries import HeardEntry, LabelEntry, OneEntry, standing
 from dawnchorus.explorer.members import Members
 from dawnchorus.explorer.regions import AnyRegion, ClusterRegion, ClustersRegion, WindowsRegion
@@ -84,11 +85,38 @@ def is_single(entry: LabelEntry) -> bool:
     return isinstance(entry.region, WindowsRegion)
 
 
-def asks_unnamed(region: AnyRegion) -> bool:
-    """Whether a region takes only windows that no earlier region names."""
-    if isinstance(region, WindowsRegion) or region.where is None:
-        return False
-    return region.where.unlabelled
+def called(
+    where: Condition, winner: NDArray[np.int32], names: Sequence[str | None]
+) -> NDArray[np.bool_]:
+    """Return which windows a condition takes by what they are called.
+
+    Parameters
+    ----------
+    where : Condition
+    winner : int32 array (n,)
+        Index into ``names`` of what each window is called; -1: no region names it.
+    names : sequence of str or None
+        None: the label was taken away.
+    """
+    kept = np.ones(len(winner), dtype=bool)
+    if where.unlabelled:
+        kept &= winner < 0
+    if where.labels:
+        wanted = set(where.labels)
+        kept &= np.array([name in wanted for name in (*names, None)])[winner]
+    return kept
+
+
+def take_called(
+    region: AnyRegion,
+    rows: NDArray[np.int64],
+    winner: NDArray[np.int32],
+    names: Sequence[str | None],
+) -> NDArray[np.int64]:
+    """Return those of a region's rows that it takes by what they are called; see :func:`called`."""
+    if isinstance(region, WindowsRegion) or region.where is None or not region.where.asks_names:
+        return rows
+    return rows[called(region.where, winner[rows], names)]
 
 
 class Replay:
@@ -219,9 +247,8 @@ class Replay:
         if regions[:done] != before:
             winner[:], covered, done = -1, [], 0
         for number, entry in enumerate(regions[done:], start=done):
-            rows = self.rows_of(entry)
-            if asks_unnamed(entry.region):
-                rows = rows[winner[rows] < 0]
+            earlier = [one.label for one in regions[:number]]
+            rows = take_called(entry.region, self.rows_of(entry), winner, earlier)
             winner[rows] = number
             covered.append(len(rows))
         self._regions = (regions, winner, covered)

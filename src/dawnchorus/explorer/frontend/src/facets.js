@@ -43,7 +43,10 @@ export function facetsOf(space) {
       title: "cluster", column: "cluster", none: "no cluster", condition: "clusters", values: (codes) => codes,
       names: Array.from({ length: space.clusters }, (_, k) => `cluster ${k}`), colours: categorical(space.clusters),
     },
-    label: { title: "label", column: null, none: "not known", names: [], colours: [] },
+    label: {
+      title: "label", column: null, none: "not known", condition: "labels",
+      values(codes) { return codes.map((code) => (code ? this.names[code] : null)); }, names: [], colours: [],
+    },
     species: {
       title: "BirdNET species", column: "species", none: "no detection", condition: "species",
       values: (codes) => codes.map((code) => space.species[code].species),
@@ -127,8 +130,8 @@ function between(kept, values, [low, high]) {
   for (let i = 0; i < kept.length; i++) if (!(values[i] >= low && values[i] <= high)) kept[i] = 0;
 }
 
-// The filter as the server's condition; null if it asks nothing. What points are called is not part of it: a region's
-// members must not depend on its own name.
+// The filter as the server's condition; null if it asks nothing. Where it asks what points are called, a region means
+// what those before it call them: its members do not depend on its own name.
 export function conditionOf(filter, facets, space) {
   const where = {};
   for (const [name, set] of Object.entries(filter.any)) {

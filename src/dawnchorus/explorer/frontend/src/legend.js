@@ -30,7 +30,7 @@ export class Legend {
 
   get where() { return conditionOf(this.filter, this.facets, this.space); }
 
-  get filtered() { return this.where !== null || this.filter.any.label.size > 0; }
+  get filtered() { return this.where !== null; }
 
   colourBy(name) {
     $("colour").value = this.by = name;
