@@ -61,6 +61,8 @@ ATTENTION = {
 }
 GROUPS = {
     "recording": "recordings",
+    "source": "sources (what clips were cut from)",
+    "fold": "folds",
     "recorder_day": "recorder-days (one recorder, one date)",
     "recorder": "recorders",
 }
