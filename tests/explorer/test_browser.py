@@ -309,6 +309,9 @@ def test_a_graphics_card_draws_the_points_too(browser, service: Service) -> None
     """deck.gl on WebGL in software: every point's pixel has its cluster's colour, as without a card."""
     arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     with browser.browser_type.launch(executable_path=CHROMIUM, args=arguments) as with_card:
+        asked = with_card.new_page()
+        if not asked.evaluate("() => !!document.createElement('canvas').getContext('webgl2')"):
+            pytest.skip("this Chromium has no WebGL, not even in software")
         pages = [Page(one, service.address) for one in (browser, with_card)]
         pages[1].tab.goto(service.address.partition("?")[0] + "?draw=gpu")
         pages[1].ready()
