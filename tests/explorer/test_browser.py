@@ -18,6 +18,7 @@ from PIL import Image
 
 from browser import CHROMIUM, NEEDS_BROWSER
 from dawnchorus.explorer.explore import Service
+from dawnchorus.results import read_receipt, write_receipt
 
 from .conftest import EXPERIMENT, RECORDINGS, Season, row
 
@@ -194,6 +195,16 @@ def test_lasso_name_undo_export_reload(page: Page, season: Season) -> None:
     page.tab.click("#tab-labels")
     assert "House Wren" in page.text("#regions li")
     assert "lasso, holds 6 of 6" in page.text("#regions li")
+
+    # A tab that is looked at again says what the workflow has made meanwhile.
+    path = season.results.experiment(EXPERIMENT).map_receipt
+    receipt = read_receipt(path)
+    more = {**receipt["days"], "REC01/2021-05-25": {"windows": 7, "embeddings": "e"}}
+    write_receipt(path, {**receipt, "days": more})
+    page.tab.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    page.tab.wait_for_selector("#news:not([hidden])")
+    assert page.text("#news") == "a recorder-day has come since: start the explorer again to see it"
+    write_receipt(path, receipt)
 
     # What is exported holds these windows, as the archive's own table says.
     archive = zipfile.ZipFile(exported(page, "parquet"))

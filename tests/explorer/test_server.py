@@ -17,6 +17,7 @@ from dawnchorus.attention.one_window import looker_of
 from dawnchorus.explorer.requests import MAX_BODY
 from dawnchorus.explorer.server import create_app
 from dawnchorus.learning.training_set import load_codes
+from dawnchorus.results import read_receipt, write_receipt
 
 from .conftest import DATE, EXPERIMENT, RECORDINGS, Season, row
 
@@ -179,6 +180,22 @@ def test_counts_are_those_of_the_windows_that_meet_the_condition(client: TestCli
     assert counted("cluster", unlabelled=True)["shown"] == 24
     assert counted("label", labels=["wren"]) == {"shown": 6, "counts": [0, 6], "none": 0}
     assert counted("cluster", labels=[None])["shown"] == 24
+
+
+def test_what_came_since_the_map_was_read(season: Season) -> None:
+    path = season.results.experiment(EXPERIMENT).map_receipt
+    receipt = read_receipt(path)
+    opened = client_of(season)
+    opened.get("/", params={"token": TOKEN})
+    assert opened.get("/api/news").json() == {"recorder_days": 0, "refitted": False}
+    receipt["days"]["REC01/2021-05-25"] = {"windows": 7, "embeddings": "e"}
+    receipt["days"]["REC02/2021-05-25"] = {"windows": 0, "embeddings": None}
+    write_receipt(path, receipt)
+    assert opened.get("/api/news").json() == {"recorder_days": 1, "refitted": False}
+    write_receipt(path, {**receipt, "projection": "another"})
+    assert opened.get("/api/news").json() == {"recorder_days": 1, "refitted": True}
+    path.unlink()  # as while it is made anew
+    assert opened.get("/api/news").json() == {"recorder_days": 0, "refitted": False}
 
 
 def test_attention_of_a_window(season: Season) -> None:

@@ -57,6 +57,7 @@ OPERATIONS = (
     Operation("get", "/static/{name}", "a file of the page", "*/*", path_values={"name": TEXT}),
     Operation("get", "/api/openapi.json", "this document"),
     Operation("get", "/api/space", "experiment, names of the codes, axes, columns, levels"),
+    Operation("get", "/api/news", "what the workflow has made since this server read the map"),
     Operation("get", "/api/points/{level}", "columns of a level of detail, little-endian", BYTES,
               query={"cells": {"type": "string", "pattern": r"^\d{1,4}(,\d{1,4})*$"}},
               path_values={"level": {"type": "integer", "minimum": 0}}, refusals=(404, 422)),
@@ -95,7 +96,6 @@ OPERATIONS = (
     Operation("get", "/api/windows/{row}/audio.wav", "the recording's samples", "audio/wav",
               query={"context": {"type": "number", "minimum": 0, "maximum": 99}},
               path_values=ROW, refusals=(404, 422)),
-    Operation("get", "/api/windows/{row}/attention", "what the network looks at", path_values=ROW),
 )  # fmt: skip
 
 

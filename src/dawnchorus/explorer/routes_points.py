@@ -26,7 +26,7 @@ from dawnchorus.explorer.replay import called
 from dawnchorus.explorer.requests import Body, read_body
 from dawnchorus.explorer.routes_clips import CONTEXT_S
 from dawnchorus.explorer.served import Explorer
-from dawnchorus.explorer.space import NONE
+from dawnchorus.explorer.space import NONE, news
 
 SHOWN_MEMBERS = 500
 """Members of a selection that the page steps through."""
@@ -112,6 +112,9 @@ def routes(explorer: Explorer) -> list[Route]:
     async def describe(_request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(described))
 
+    async def since(_request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(news, explorer.results, space))
+
     async def points(request: Request) -> Response:
         level, cells = _level(request, len(levels)), _cells(request)
         content = await run_in_threadpool(points_of, level, cells)
@@ -131,6 +134,7 @@ def routes(explorer: Explorer) -> list[Route]:
 
     return [
         Route("/api/space", describe),
+        Route("/api/news", since),
         Route("/api/points/{level}", points),
         Route("/api/members", members, methods=["POST"]),
         Route("/api/counts", counts, methods=["POST"]),

@@ -163,6 +163,33 @@ def choose_experiment(results: Results, experiment: str | None) -> str:
     return experiment
 
 
+def placed_days(receipt: dict[str, Any]) -> list[RecorderDay]:
+    """Return the recorder-days that have windows in a map, sorted, from the map's receipt."""
+    return sorted(
+        RecorderDay(*name.rsplit("/", 1))
+        for name, placed in receipt["days"].items()
+        if placed["windows"]
+    )
+
+
+def news(results: Results, space: OutputSpace) -> dict[str, Any]:
+    """Say what has come into the map since ``space`` was read.
+
+    Returns
+    -------
+    dict
+        recorder_days (how many are new), refitted (the map is another one).
+    """
+    path = results.experiment(space.experiment).map_receipt
+    if not path.is_file():  # just being made anew
+        return {"recorder_days": 0, "refitted": False}
+    receipt = read_receipt(path)
+    return {
+        "recorder_days": len(set(placed_days(receipt)) - set(space.days)),
+        "refitted": receipt["projection"] != space.map,
+    }
+
+
 def load(results: Results, experiment: str, window_seconds: float) -> OutputSpace:
     """Read the map of an experiment and what is known of its windows.
 
@@ -173,11 +200,7 @@ def load(results: Results, experiment: str, window_seconds: float) -> OutputSpac
     """
     paths = results.experiment(experiment)
     receipt = read_receipt(paths.map_receipt)
-    days = sorted(
-        RecorderDay(*name.rsplit("/", 1))
-        for name, placed in receipt["days"].items()
-        if placed["windows"]
-    )
+    days = placed_days(receipt)
     if not days:
         raise DawnChorusError(
             "no window is placed in the map", paths.map_receipt, "run 'dawnchorus map' first"

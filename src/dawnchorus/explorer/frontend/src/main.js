@@ -259,6 +259,7 @@ function overlayToggle() {
 }
 
 const PAN = 90;
+const NEWS = 60_000;   // milliseconds
 listen({
   " ": clicks.play, ArrowRight: clicks.next, ArrowLeft: clicks.previous, l: clicks.lasso, c: pickOfCurrent,
   n: () => { openTab("tab-name"); $("name").focus(); }, u: () => labels.undo(), r: () => labels.redo(), 0: clicks.whole,
@@ -273,9 +274,17 @@ listen({
   Escape: () => { help(false); lassoMode(false); drop(); },
 }, () => labels?.said);
 document.addEventListener("visibilitychange", guarded(async () => {
-  // Another tab may have labelled meanwhile.
-  if (!document.hidden && labels?.said) await labels.read();
+  if (document.hidden || !labels?.said) return;
+  await labels.read();   // another tab may have labelled meanwhile,
+  await readNews();      // and the workflow may have gone on
 }));
+
+async function readNews() {
+  const { recorder_days: days, refitted } = await askJson("/api/news");
+  const what = refitted ? "the map was fitted anew" : days === 1 ? "a recorder-day has come" : `${count(days)} recorder-days have come`;
+  $("news").hidden = !refitted && !days;
+  $("news").textContent = `${what} since: start the explorer again to see it`;
+}
 
 // Start --------------------------------------------------------------------------------------------
 
@@ -315,6 +324,7 @@ const start = guarded(async () => {
   await labels.read();
   await labels.complete();
   $("facts").textContent = `${space.experiment}: ${count(space.windows)} windows, ${space.recorders.length} recorders, ${space.clusters} clusters`;
+  setInterval(() => readNews().catch(() => {}), NEWS);   // a server that has ended says so at the next click
   document.body.dataset.ready = "true";
 });
 // What a measurement of the page reads; nothing of the page depends on it.
