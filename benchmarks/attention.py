@@ -279,7 +279,7 @@ def draw(judged: Judged, network: str, seen: Look, looker: Looker, path: Path) -
     chosen = sorted(songs)[:: max(1, len(songs) // 6)][:6]
     pictures = Pictures(judged.decibels[chosen], judged.store.band_frequency, WINDOW_S)
     names: list[str] = [wanted.source, HEADS]
-    with drawing(path, 11, 1.7 * len(chosen), 90) as figure:
+    with drawing(path, 11, 1.7 * len(chosen), 70) as figure:
         lines = figure.subplots(len(chosen), 3, sharex=True, sharey=True, squeeze=False)
         for row, window in enumerate(chosen):
             canvas = Canvas(pictures, row)

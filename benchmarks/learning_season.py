@@ -257,7 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> None:  # noqa: PLR0915 - top
             curves[name] = curve(season, name, metadata)
             say(
                 f"{name}: {epochs} epochs of {windows:,} windows, {seconds[name] / 60:.1f} min in "
-                f"{given.processes} processes; dawnchorus {' '.join(map(str, train))}"
+                f"{given.processes} processes; dawnchorus "
+                + " ".join(map(str, train)).replace(str(season.folder), "FOLDER")
             )
         for title, measured in rows.items():
             say()

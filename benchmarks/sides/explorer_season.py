@@ -40,30 +40,16 @@ def season(settings: Settings, experiment: str, windows: int | None) -> OutputSp
 
 def scaled(space: OutputSpace, windows: int) -> OutputSpace:
     """Let the season come again until it has so many windows."""
-    copies = -(-windows // len(space))
-    rows = np.tile(np.arange(len(space)), copies)[:windows]
-    copy = np.arange(windows) // len(space)
+    copy, rows = np.divmod(np.arange(windows), len(space))
     random = np.random.default_rng(0)
     beside = BESIDE * float(np.ptp(space.x)), BESIDE * float(np.ptp(space.y))
-    names = space.inventory.with_columns(recording=pl.lit("{}/") + pl.col("recording"))
     inventory = pl.concat(
-        [
-            names.with_columns(pl.col("recording").str.replace("{}", str(k), literal=True))
-            for k in range(copies)
-        ]
+        space.inventory.with_columns(recording=pl.lit(f"{number}/") + pl.col("recording"))
+        for number in range(int(copy[-1]) + 1)
     )
     columns = (
-        "cluster",
-        "recorder",
-        "hour",
-        "species",
-        "confidence",
-        "habitat",
-        "date",
-        "activity",
-        "distance",
-        "day",
-    )
+        "cluster", "recorder", "hour", "species", "confidence", "habitat", "date", "activity", "distance", "day",
+    )  # fmt: skip
     return replace(
         space,
         inventory=inventory,
@@ -99,6 +85,6 @@ def heard(settings: Settings, space: OutputSpace, windows: int | None) -> Heard:
     cluster = space.cluster.astype(np.int64)
     cluster[cluster == NONE] = -1
     if windows is not None:
-        rows = np.tile(np.arange(count), -(-windows // count))[:windows]
+        rows = np.arange(windows) % count
         holds, cluster = holds[rows], cluster[rows]
     return Heard([*labels.species, NOTHING], holds, cluster)

@@ -1,9 +1,10 @@
 """The explorer over generated points or over a simulated season's, as a process of its own.
 
-In: how many windows, an empty folder for its labels, and perhaps a season's configuration and an experiment. Out: the server, until its input is closed; one JSON
-line on its output when it answers: ``address``.
+In: how many windows, an empty folder for its labels, and perhaps a season's configuration and an experiment. Out: the
+server, until its input is closed; one JSON line on its output when it answers: ``address``.
 
-Run ``python -m sides.explorer_server WINDOWS FOLDER [CONFIG EXPERIMENT]`` in ``benchmarks``; 0 windows: the season's own.
+Run ``python -m sides.explorer_server WINDOWS FOLDER [CONFIG EXPERIMENT]`` in ``benchmarks``; 0 windows: the season's
+own.
 """
 
 from __future__ import annotations

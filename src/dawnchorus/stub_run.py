@@ -61,7 +61,7 @@ def write_stubs(*handed: Any) -> None:
         resources=resources,
         bench_record=bench_record,
         jobid=jobid,
-        is_shell=True,
+        is_shell=True,  # Snakemake's word for a rule's own `shell:`; every path in it is quoted
     )
 
 

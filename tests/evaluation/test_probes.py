@@ -270,3 +270,14 @@ def test_the_attentive_probe_finds_the_patch_that_a_mean_drowns(songs_in_one_pat
     assert one == three
     assert one.figures["accuracy"][0] > 0.95 > mean.figures["accuracy"][0] + 0.1
     assert one.shuffled["balanced_accuracy"] == pytest.approx(1 / 3, abs=0.12)
+
+
+@pytest.mark.slow
+def test_a_linear_probe_of_20000_noisy_windows_finds_their_classes():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 20, 20_000)
+    centre = generator.normal(size=(20, 384))
+    features = (centre[labels] + 6 * generator.normal(size=(20_000, 384))).astype(np.float32)
+    group = np.array([f"g{one}" for one in generator.integers(0, 100, 20_000)], dtype=object)
+    _, outcome = measured(features, labels.astype(object), group, probes.linear, "grouped")
+    assert outcome.figures["accuracy"][0] > 0.8

@@ -26,7 +26,7 @@ from dawnchorus.explorer.entries import (
 )
 from dawnchorus.explorer.journal import Journal
 from dawnchorus.explorer.regions import AnyRegion, ClusterRegion, ClustersRegion
-from dawnchorus.explorer.replay import RULE, LabelState, Replay, take_called
+from dawnchorus.explorer.replay import RULE, LabelState, Replay, by_name
 from dawnchorus.explorer.space import OutputSpace
 
 __all__ = ["RULE", "ConflictError", "LabelBook", "LabelState", "clean_label"]
@@ -87,9 +87,8 @@ class LabelBook:
 
     def rows(self, region: AnyRegion) -> NDArray[np.int64]:
         """Return the windows that a region would name now, ascending."""
-        state = self.state()
-        names = [entry.label for entry in state.standing]
-        return take_called(region, self.members.rows(region), state.winner, names)
+        rows, where = self.members.rows(region), by_name(region)
+        return rows if where is None else rows[self.state().called(where)[rows]]
 
     def checked(self, rows: Iterable[int]) -> NDArray[np.int64]:
         """Return row numbers, ascending and each once.

@@ -74,6 +74,10 @@ class LabelState:
         """Number of windows that have a label."""
         return int(np.count_nonzero(self.codes))
 
+    def called(self, where: Condition) -> NDArray[np.bool_]:
+        """Return which windows a condition takes by what they are called now, shape (n,)."""
+        return called(where, self.winner, [entry.label for entry in self.standing])
+
     @property
     def holds(self) -> NDArray[np.int64]:
         """Windows that each entry of ``standing`` holds."""
@@ -107,16 +111,11 @@ def called(
     return kept
 
 
-def take_called(
-    region: AnyRegion,
-    rows: NDArray[np.int64],
-    winner: NDArray[np.int32],
-    names: Sequence[str | None],
-) -> NDArray[np.int64]:
-    """Return those of a region's rows that it takes by what they are called; see :func:`called`."""
+def by_name(region: AnyRegion) -> Condition | None:
+    """Return the condition of a region that asks what windows are called; None if it does not ask."""
     if isinstance(region, WindowsRegion) or region.where is None or not region.where.asks_names:
-        return rows
-    return rows[called(region.where, winner[rows], names)]
+        return None
+    return region.where
 
 
 class Replay:
@@ -247,8 +246,10 @@ class Replay:
         if regions[:done] != before:
             winner[:], covered, done = -1, [], 0
         for number, entry in enumerate(regions[done:], start=done):
-            earlier = [one.label for one in regions[:number]]
-            rows = take_called(entry.region, self.rows_of(entry), winner, earlier)
+            rows, where = self.rows_of(entry), by_name(entry.region)
+            if where is not None:
+                earlier = [one.label for one in regions[:number]]
+                rows = rows[called(where, winner[rows], earlier)]
             winner[rows] = number
             covered.append(len(rows))
         self._regions = (regions, winner, covered)

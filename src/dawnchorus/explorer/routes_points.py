@@ -22,7 +22,6 @@ from dawnchorus.explorer.gallery import pick
 from dawnchorus.explorer.levels import COLUMNS, GRID, Levels
 from dawnchorus.explorer.members import met
 from dawnchorus.explorer.regions import Region
-from dawnchorus.explorer.replay import called
 from dawnchorus.explorer.requests import Body, read_body
 from dawnchorus.explorer.routes_clips import CONTEXT_S
 from dawnchorus.explorer.served import Explorer
@@ -99,7 +98,7 @@ def routes(explorer: Explorer) -> list[Route]:
         codes = state.codes if body.by == "label" else getattr(space, body.by)
         if body.where is not None:
             keep = met(body.where, space)
-            keep &= called(body.where, state.winner, [entry.label for entry in state.standing])
+            keep &= state.called(body.where)
             codes = codes[keep]
         counts = np.bincount(codes, minlength=NONE + 1)
         last = int(np.flatnonzero(counts[:NONE]).max(initial=-1)) + 1
